@@ -1,0 +1,133 @@
+"""The gateway's configuration: one TOML file, parsed strictly once, frozen afterwards.
+
+Unknown keys, wrong types and values out of range are refused with file, field and mend; nothing
+is repaired. Nothing is read at import.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from edgebms.errors import ConfigError
+from edgebms.vocabulary import Mode, SiteKind
+
+Positive = Annotated[float, Meta(gt=0)]
+Fraction = Annotated[float, Meta(ge=0, le=1)]
+
+
+class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the packs work. A mode left out follows from ``kind`` (see ``decision/authority.py``)."""
+
+    kind: SiteKind = SiteKind.NOT_STATED
+    stop_discharge: Mode | None = None
+    open_contactors: Mode | None = None
+
+
+class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One pack.
+
+    profile, card, limits: a name in the catalogue or a path to a TOML file.
+    cells: series groups. parallel: cells in each group. probes: temperature probes on the bus.
+    probe_of_cell: for each cell the 1-based probe that watches it; left out, probes are spread evenly.
+    firmware: the BMS's firmware version, where the profile's meaning depends on it.
+    channel: only frames of this channel belong to the pack; left out, every channel's.
+    id_offset: added to every arbitration id of the profile (several like packs on one bus).
+    startup_s: an alert when no valid snapshot came within this time.
+    thresholds: limit-row name -> value in the row's unit, in place of the card's or the file's.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
+    profile: str
+    card: str
+    cells: Annotated[int, Meta(ge=1, le=400)]
+    probes: Annotated[int, Meta(ge=0, le=400)] = 0
+    parallel: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    limits: str = "default"
+    probe_of_cell: tuple[int, ...] | None = None
+    firmware: str | None = None
+    channel: str | None = None
+    id_offset: Annotated[int, Meta(ge=0, le=0x1FFFFFFF)] = 0
+    startup_s: Positive = 10.0
+    thresholds: dict[str, float] = {}
+
+
+class Students(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The learned models. state: a name in models/ or a path to an ONNX file; "" = filter alone.
+
+    deadline_ms: from a snapshot's last frame; what is not there by then is left out of the decision.
+    """
+
+    state: str = "state"
+    deadline_ms: Positive = 8.0
+
+
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """ndjson: a file to append decisions to; "-" = standard output. cells_every_s: how often the
+    per-cell values travel in a decision (0 = in every one)."""
+
+    ndjson: str = "-"
+    cells_every_s: Annotated[float, Meta(ge=0)] = 60.0
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole file. At least one pack."""
+
+    pack: Annotated[tuple[PackConfig, ...], Meta(min_length=1)]
+    site: Site = Site()
+    students: Students = Students()
+    output: Output = Output()
+
+
+def parse(text: str, where: str = "config") -> Config:
+    """Parse the TOML ``text``; ``where`` names it in errors. Raises ConfigError."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}", where=where, mend="mend the line named") from None
+    try:
+        config = msgspec.convert(data, Config)
+    except msgspec.ValidationError as error:
+        what, _, path = str(error).partition(" - at `$")
+        raise ConfigError(what, where=where + (f": {path.strip('`').lstrip('.')}" if path else ""), mend="see docs/integrator.md for the fields and their ranges") from None
+    names = [pack.name for pack in config.pack]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"two packs are called {name!r}", where=f"{where}: pack", mend="give each pack a name of its own")
+    for i, pack in enumerate(config.pack):
+        check_probes(pack, f"{where}: pack[{i}].probe_of_cell")
+    return config
+
+
+def check_probes(pack: PackConfig, where: str) -> None:
+    if pack.probe_of_cell is None:
+        return
+    if len(pack.probe_of_cell) != pack.cells:
+        raise ConfigError(f"{len(pack.probe_of_cell)} entries for {pack.cells} cells", where=where, mend="name one probe for each cell, or leave the field out")
+    for probe in pack.probe_of_cell:
+        if not 1 <= probe <= pack.probes:
+            raise ConfigError(f"probe {probe} is not between 1 and {pack.probes}", where=where, mend="probes are counted from 1")
+
+
+def load(path: Path) -> Config:
+    """Read and parse ``path``. Raises ConfigError."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), mend="name a readable TOML file") from None
+    except UnicodeDecodeError:
+        raise ConfigError("is not UTF-8 text", where=str(path), mend="name a TOML file") from None
+    return parse(text, str(path))
+
+
+def probe_of_cell(pack: PackConfig) -> tuple[int, ...]:
+    """0-based probe of each cell, -1 where the pack has none; evenly spread when not stated."""
+    if pack.probe_of_cell is not None:
+        return tuple(probe - 1 for probe in pack.probe_of_cell)
+    if pack.probes == 0:
+        return (-1,) * pack.cells
+    return tuple(cell * pack.probes // pack.cells for cell in range(pack.cells))
