@@ -38,6 +38,8 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel: only frames of this channel belong to the pack; left out, every channel's.
     id_offset: added to every arbitration id of the profile (several like packs on one bus).
     startup_s: an alert when no valid snapshot came within this time.
+    period_s: time between two sweeps, where this pack's departs from the profile's (a slow logger);
+    what counts as stale follows from it.
     thresholds: limit-row name -> value in the row's unit, in place of the card's or the file's.
     """
 
@@ -53,6 +55,7 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     channel: str | None = None
     id_offset: Annotated[int, Meta(ge=0, le=0x1FFFFFFF)] = 0
     startup_s: Positive = 10.0
+    period_s: Positive | None = None
     thresholds: dict[str, float] = {}
 
 

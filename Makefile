@@ -1,0 +1,46 @@
+# Two commands do all set-up: `make demo` and `make test`. SHORT=1 gives each test-* target's short form.
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
+RUNTIME := $(VENV)/.runtime
+TESTING := $(VENV)/.testing
+SHORT ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint check size golden clean $(filter test-%,$(MAKECMDGOALS))
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
+
+$(BIN)/python: packaging/venv.sh
+	packaging/venv.sh $(VENV)
+
+$(RUNTIME): pyproject.toml $(BIN)/python
+	$(PIP) -e .
+	@touch $@
+
+$(TESTING): pyproject.toml $(RUNTIME)
+	$(PIP) -e '.[test]'
+	@touch $@
+
+demo: $(RUNTIME) ## a 16-cell pack with a developing internal short, from frames to the alert and its reasons
+	@$(BIN)/edgebms demo
+
+test: $(TESTING) lint ## lint, types, import rules and the test suite (under 5 minutes)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow' -q
+
+lint: $(TESTING) ## ruff, mypy --strict, import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+size: ## lines a folder; files over 300 lines
+	@find edgebms export hil firmware_bridge -name '*.py' | xargs wc -l | awk '$$2!="total"{n=split($$2,p,"/"); d=(n>2)?p[1]"/"p[2]:p[1]; s[d]+=$$1; if($$1>300) print "over 300:", $$1, $$2} END{for(k in s) print s[k], k}' | sort -k2
+
+golden: $(TESTING) ## write the golden files again (look at the diff, explain it in the commit)
+	$(BIN)/python tests/golden/make_frames.py
+	$(BIN)/python tests/golden/make_decisions.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

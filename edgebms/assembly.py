@@ -1,0 +1,20 @@
+"""From a configuration to the packs' lines: the one place where the rooms are joined."""
+
+from __future__ import annotations
+
+from edgebms.cellcard import load_card
+from edgebms.config import Config
+from edgebms.loop import PackLine
+from edgebms.pipeline import build
+from edgebms.telemetry.assembler import Assembler
+from edgebms.telemetry.profile import load_profile
+from edgebms.worker import Ask
+
+
+def build_lines(config: Config, ask: Ask) -> dict[str, PackLine]:
+    """Pack name -> line. Raises ProfileError, CardError, ConfigError, ModelError."""
+    lines = {}
+    for pack in config.pack:
+        card = load_card(pack.card)
+        lines[pack.name] = PackLine(card, Assembler(load_profile(pack.profile, pack), pack), build(config, pack, card, ask))
+    return lines

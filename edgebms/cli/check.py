@@ -1,0 +1,53 @@
+"""``edgebms check -c gateway.toml``: what is wrong, where, and how to mend it, before anything runs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edgebms.errors import EdgebmsError
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("check", help="check a configuration and all that it names", description="Check the configuration, and each profile, DBC, card, limits file and model that it names.")
+    parser.add_argument("-c", "--config", type=Path, required=True, metavar="gateway.toml")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from edgebms import config as configuration
+    from edgebms.cellcard import load_card
+    from edgebms.guard.limits import load_limits
+    from edgebms.model_store import load_state_student
+    from edgebms.telemetry.profile import load_profile
+
+    config = configuration.load(args.config)
+    print(f"ok    {args.config}: {len(config.pack)} pack(s), site {config.site.kind}")
+    codes: list[int] = []
+
+    def attempt(what: str, load: Callable[[], str]) -> None:
+        try:
+            print(f"ok    {what}: {load()}")
+        except EdgebmsError as error:
+            print(f"WRONG {what}: {error}")
+            codes.append(error.exit_code)
+
+    for pack in config.pack:
+        attempt(f"{pack.name} profile {pack.profile}", lambda pack=pack: describe_profile(load_profile(pack.profile, pack)))  # type: ignore[misc]
+        attempt(f"{pack.name} card {pack.card}", lambda pack=pack: describe_card(load_card(pack.card)))  # type: ignore[misc]
+        attempt(f"{pack.name} limits {pack.limits}", lambda pack=pack: f"{len(load_limits(pack.limits, load_card(pack.card), pack))} rows")  # type: ignore[misc]
+    if config.students.state:
+        attempt(f"student {config.students.state}", lambda: load_state_student(config.students.state).describe())
+    if config.site.kind == "not_stated":
+        print("note  site.kind is not stated: stop_discharge and open_contactors go out as advice to a person, never as a command")
+    return codes[0] if codes else 0
+
+
+def describe_card(card: Any) -> str:
+    return f"{card.cell}, {card.chemistry}, {card.capacity_ah:g} Ah, {card.quality}"
+
+
+def describe_profile(profile: Any) -> str:
+    return str(profile.describe())
