@@ -10,7 +10,7 @@ from edgebms.estimator.estimator import Estimator
 from edgebms.guard.guard import Guard
 from edgebms.guard.limits import load_limits
 from edgebms.history.history import History
-from edgebms.model_store import load_state_student
+from edgebms.estimator.student import load_student
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import ReasonerStatus
 from edgebms.worker import Ask
@@ -35,7 +35,7 @@ class Pipeline:
 
 def build(config: Config, pack: PackConfig, card: CellCard, ask: Ask) -> Pipeline:
     """The pipeline of ``pack``. Raises ConfigError, ModelError."""
-    student = load_state_student(config.students.state) if config.students.state else None
+    student = load_student(config.students.state) if config.students.state else None
     return Pipeline(
         History(pack.cells, pack.probes),
         Guard(card, pack, load_limits(pack.limits, card, pack)),

@@ -20,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     from edgebms import config as configuration
     from edgebms.cellcard import load_card
     from edgebms.guard.limits import load_limits
-    from edgebms.model_store import load_state_student
+    from edgebms.estimator.student import load_student
     from edgebms.telemetry.profile import load_profile
 
     config = configuration.load(args.config)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"{pack.name} card {pack.card}", lambda pack=pack: describe_card(load_card(pack.card)))  # type: ignore[misc]
         attempt(f"{pack.name} limits {pack.limits}", lambda pack=pack: f"{len(load_limits(pack.limits, load_card(pack.card), pack))} rows")  # type: ignore[misc]
     if config.students.state:
-        attempt(f"student {config.students.state}", lambda: load_state_student(config.students.state).describe())
+        attempt(f"student {config.students.state}", lambda: load_student(config.students.state).describe())
     if config.site.kind == "not_stated":
         print("note  site.kind is not stated: stop_discharge and open_contactors go out as advice to a person, never as a command")
     return codes[0] if codes else 0
