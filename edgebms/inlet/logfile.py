@@ -162,6 +162,9 @@ class LogFile:
             # MF4 by its library: times must rise over channel groups, which only a sort in memory gives.
             for message in reader:
                 yield to_frame(message)
+            if suffix == ".blf" and not self._zipped and reader.file_size > self._size:
+                # python-can takes a block cut short for the end of the file.
+                self._bad(f"the file breaks off at {self._size} of {reader.file_size} bytes")
         except GeneratorExit:
             raise
         except NotImplementedError:

@@ -1,0 +1,126 @@
+"""BDF files to snapshots: every value is the file's, every absence is told, bad files are one sentence."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from shared_data import shared
+
+from edgebms.config import PackConfig
+from edgebms.errors import LogError
+from edgebms.telemetry import bdf
+from edgebms.vocabulary import Reason
+
+LABELS = ["Test Time / s", "Voltage / V", "Current / A", "Unix Time / s"]
+MACHINE = ["test_time_second", "voltage_volt", "current_ampere", "unix_time_second"]
+
+
+def pack(cells: int, probes: int) -> PackConfig:
+    return PackConfig(name="p", profile="edgebms", card="generic_nmc", cells=cells, probes=probes)
+
+
+def write(path: Path, headers: list[str], rows: list[list[object]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([headers, *rows])
+    return path
+
+
+def read(path: Path, cells: int, probes: int) -> list:
+    return list(bdf.snapshots(path, pack(cells, probes), None))  # type: ignore[arg-type]
+
+
+def test_a_real_vehicle_day_gives_its_own_values():
+    pq = pytest.importorskip("pyarrow.parquet")
+    path = shared("data/fault/train/baticm_ev/car1_2021-05-05.parquet")
+    table = pq.read_table(path)
+    cells = np.column_stack([table[f"cell_voltage_{i:03d}"].to_numpy() for i in range(1, 97)])
+    snapshots = read(path, 96, 24)
+    assert len(snapshots) == table.num_rows == 19_817
+    voltages = np.array([snapshot.cell_voltage_v for snapshot in snapshots])
+    known = np.array([snapshot.cell_reason for snapshot in snapshots]) == Reason.VALID
+    assert np.array_equal(known, np.isfinite(cells))
+    assert np.abs(voltages - cells)[known].max() < 1e-5
+    assert np.isnan(voltages[~known]).all()
+    assert all(
+        s.current_a.value == pytest.approx(float(a), abs=1e-4)
+        for s, a in zip(snapshots, table["current_ampere"].to_pylist(), strict=True)
+        if a is not None
+    )
+    seconds = np.diff([snapshot.time_ns for snapshot in snapshots]) / 1e9
+    assert np.allclose(seconds, np.diff(table["test_time_second"].to_numpy()), atol=2e-6)
+    assert snapshots[0].time_ns == pytest.approx(table["unix_time_second"][0].as_py() * 1e9, abs=2000)
+
+
+@pytest.mark.parametrize("headers", [LABELS, MACHINE])
+def test_csv_by_labels_and_by_machine_names(tmp_path: Path, headers: list[str]):
+    path = write(
+        tmp_path / "cell.csv",
+        [*headers, "Temperature T1 / degC"],
+        [[0, 3.7, -1.5, 1.7e9, 25.0], [1, "", -1.5, "", 25.5], [2.5, 3.6, "", "", ""]],
+    )
+    first, second, third = read(path, 1, 1)
+    assert first.time_ns == 1_700_000_000_000_000_000
+    assert third.time_ns - first.time_ns == 2_500_000_000
+    assert first.cell_voltage_v.tolist() == [3.7]
+    assert first.current_a.value == -1.5
+    assert first.temperature_c.tolist() == [25.0]
+    assert np.isnan(second.cell_voltage_v[0])
+    assert second.cell_reason.tolist() == [Reason.INVALID_CODE]
+    assert second.cell_age_s.tolist() == [1.0]
+    assert not second.voltage_v.valid
+    assert third.current_a.reason is Reason.INVALID_CODE
+    assert third.current_a.age_s == 1.5
+
+
+def test_what_was_never_there_is_never_received_or_not_in_the_profile(tmp_path: Path):
+    path = write(
+        tmp_path / "pack.csv",
+        ["test_time_second", "cell_voltage_001", "cell_voltage_002", "temperature_001"],
+        [[0, 3.7, "", 20], [1, 3.7, "", 20]],
+    )
+    for snapshot in read(path, 2, 1):
+        assert snapshot.cell_reason.tolist() == [Reason.VALID, Reason.NEVER_RECEIVED]
+        assert snapshot.cell_age_s.tolist() == [0.0, np.inf]
+        assert snapshot.current_a.reason is Reason.NOT_IN_PROFILE
+        assert np.isnan(snapshot.voltage_v.value)
+
+
+@pytest.mark.parametrize(
+    ("headers", "rows", "cells", "probes", "what"),
+    [
+        (["time", "v"], [[0, 1]], 1, 0, "has no column test_time_second"),
+        (["test_time_second", "amps"], [[0, 1]], 1, 0, "has neither cell_voltage_001"),
+        (["test_time_second", "cell_voltage_001"], [[0, 1]], 2, 0, "has 1 cell voltages, pack 'p' has 2 cells - set cells = 1"),
+        (["test_time_second", "cell_voltage_001", "temperature_001"], [[0, 1, 2]], 1, 0, "set probes = 1"),
+        (["test_time_second", "voltage_volt"], [], 1, 0, "has no rows"),
+        (["test_time_second", "voltage_volt"], [[0, 1], [1, 1], [1, 1]], 1, 0, "row 3: test_time_second does not rise"),
+        (["test_time_second", "voltage_volt"], [["x", 1]], 1, 0, "row 1: test_time_second does not rise"),
+        (["test_time_second", "voltage_volt"], [[1e12, 1]], 1, 0, "beyond the year 2262"),
+        (["test_time_second", "voltage_volt"], [[0, 1], [1]], 1, 0, "line 3: 1 fields, the header has 2"),
+    ],
+)
+def test_a_file_that_does_not_fit_is_one_sentence(
+    tmp_path: Path, headers: list[str], rows: list[list[object]], cells: int, probes: int, what: str
+):
+    path = write(tmp_path / "t.csv", headers, rows)
+    with pytest.raises(LogError) as caught:
+        read(path, cells, probes)
+    assert what in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(content=st.binary(max_size=200), suffix=st.sampled_from([".parquet", ".csv"]), headed=st.booleans())
+def test_random_bytes_are_a_log_error_or_snapshots(tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str, headed: bool):
+    path = tmp_path_factory.mktemp("random") / f"t{suffix}"
+    path.write_bytes((b"test_time_second,voltage_volt\n0,3.7\n" if headed else b"") + content)
+    try:
+        for snapshot in bdf.snapshots(path, pack(1, 0), None):  # type: ignore[arg-type]
+            assert snapshot.cell_voltage_v.shape == (1,)
+    except LogError as error:
+        assert str(path) in str(error)
