@@ -18,7 +18,7 @@ SMOOTH_S = 1.5
 
 
 def drive_c_rate(seconds: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The load at each second as a C-rate, positive while charging; shape (seconds,). About -0.6 C in the mean."""
+    """The load at each second as a C-rate, positive while charging; shape (seconds,). About -0.45 C in the mean."""
     target = np.zeros(seconds)
     shares = [phase[0] for phase in PHASES]
     at = 0

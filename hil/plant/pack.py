@@ -1,4 +1,7 @@
-"""A pack of series cells in truth: circuit, heat, decomposition, shorts. No sensors, no noise (see ``sensors``)."""
+"""A pack of series cells in truth: circuit, heat, decomposition, shorts. No sensors, no noise (see ``sensors``).
+
+Nothing leaves a cell with its gas, so temperatures after runaway stand higher than measured ones.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class Pack:
         *,
         soc: float = 1.0,
         ambient_c: float = 25.0,
-        spread: Spread = Spread(),  # noqa: B008 - frozen
+        spread: Spread = Spread(),
         neighbour_w_per_k: float = 0.05,
         separator_fails_c: float = SEPARATOR_FAILS_C,
         shorts: tuple[InternalShort, ...] = (),
