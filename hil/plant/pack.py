@@ -82,7 +82,7 @@ class Pack:
         self.capacity_ah = circuit.capacity_ah * (1 + spread.capacity * rng.standard_normal(cells))
         self.resistance_scale = np.maximum(0.5, 1 + spread.resistance * rng.standard_normal(cells))
         self.soc = np.clip(soc + spread.soc * rng.standard_normal(cells), 0.0, 1.0)
-        self.temperature_c = np.full(cells, ambient_c)
+        self.temperature_c = np.full(cells, float(ambient_c))
         self.heat_rate_k_per_s = np.zeros(cells)
         self.short_w = np.zeros(cells)
         self._rc_v = np.zeros((len(circuit.rc), cells))

@@ -51,7 +51,7 @@ class Sensors:
         self._voltage_offset_v = spec.voltage_offset_v * rng.standard_normal(cells)
         self._temperature_offset_c = spec.temperature_offset_c * rng.standard_normal(len(probe_cells))
         self._current_offset_a = spec.current_offset_a * rng.standard_normal()
-        self._probe_c = np.full(len(probe_cells), start_c)
+        self._probe_c = np.full(len(probe_cells), float(start_c))
         self._last_s = 0.0
 
     def measure(self, pack: Pack, current_a: float) -> Measured:
