@@ -1,0 +1,1 @@
+"""Cell cards from characterisation logs: the code behind ``edgebms fit``."""
