@@ -57,8 +57,8 @@ class Columns:
     probes: tuple[int, ...]
 
 
-def find_columns(headers: list[str], pack: PackConfig, where: str) -> Columns:
-    """Map ``headers`` onto ``pack``. Raises LogError where they do not fit it."""
+def find_columns(headers: list[str], where: str) -> Columns:
+    """Which of ``headers`` hold what. Raises LogError where time or cell voltages are missing."""
     places = {machine_name(header): i for i, header in reversed(list(enumerate(headers)))}
     if TIME not in places:
         raise LogError(f"has no column {TIME} (Test Time / s)", where=where, mend="name a file in Battery Data Format")
@@ -72,19 +72,24 @@ def find_columns(headers: list[str], pack: PackConfig, where: str) -> Columns:
         )
     if not cells:
         raise LogError("has neither cell_voltage_001... nor voltage_volt (Voltage / V)", where=where, mend="name a file with cell voltages")
-    if len(cells) != pack.cells:
-        raise LogError(
-            f"has {len(cells)} cell voltages, pack {pack.name!r} has {pack.cells} cells",
-            where=where,
-            mend=f"set cells = {len(cells)} for this pack, or name its own file",
-        )
-    if len(probes) != pack.probes:
-        raise LogError(
-            f"has {len(probes)} temperatures, pack {pack.name!r} has {pack.probes} probes",
-            where=where,
-            mend=f"set probes = {len(probes)} for this pack, or name its own file",
-        )
     return Columns(places[TIME], places.get("unix_time_second"), voltage, places.get("current_ampere"), cells, probes)
+
+
+def check_fits(columns: Columns, pack: PackConfig, where: str) -> None:
+    """Raises LogError where the file is not of ``pack``'s shape."""
+    cells, probes = len(columns.cells), len(columns.probes)
+    if cells != pack.cells:
+        raise LogError(
+            f"has {cells} cell voltages, pack {pack.name!r} has {pack.cells} cells",
+            where=where,
+            mend=f"set cells = {cells} for this pack, or name its own file",
+        )
+    if probes != pack.probes:
+        raise LogError(
+            f"has {probes} temperatures, pack {pack.name!r} has {pack.probes} probes",
+            where=where,
+            mend=f"set probes = {probes} for this pack, or name its own file",
+        )
 
 
 def numbered(places: dict[str, int], pattern: re.Pattern[str]) -> tuple[int, ...]:
@@ -92,20 +97,40 @@ def numbered(places: dict[str, int], pattern: re.Pattern[str]) -> tuple[int, ...
     return tuple(found[number] for number in sorted(found))
 
 
-def snapshots(path: Path, pack: PackConfig, card: CellCard) -> Iterator[Snapshot]:
-    """The rows of ``path`` as snapshots of ``pack``, in the file's order.
+def shape(path: Path) -> tuple[int, int]:
+    """(cells, probes) that the columns of ``path`` hold. Raises LogError, MissingExtra."""
+    columns = find_columns(open_file(path)[0], str(path))
+    return len(columns.cells), len(columns.probes)
+
+
+def snapshots(path: Path, pack: PackConfig, card: CellCard) -> Iterator[Snapshot]:  # noqa: ARG001
+    """The rows of ``path`` as snapshots of ``pack``, judged as the assembler judges a sweep from the bus.
+
+    Raises LogError with file and row, MissingExtra for parquet without pyarrow.
+    """
+    return sweeps(path, pack)
+
+
+def sweeps(path: Path, pack: PackConfig) -> Iterator[Snapshot]:
+    """The rows of ``path`` as they stand: a number is valid, what is missing is not.
 
     time_ns is the file's wall clock (``unix_time_second`` of its first row plus test time) where there
     is one, else the test time. Raises LogError with file and row, MissingExtra for parquet without pyarrow.
     """
+    headers, blocks = open_file(path)
+    columns = find_columns(headers, str(path))
+    check_fits(columns, pack, str(path))
+    return rows_to_snapshots(columns, blocks, pack, path)
+
+
+def open_file(path: Path) -> tuple[list[str], Iterator[Floats]]:
+    """Headers, and blocks of shape (rows, columns)."""
     if not path.is_file():
         raise LogError("no such file", where=str(path), mend="name a .parquet or .csv file")
-    headers, blocks = open_parquet(path) if path.suffix == ".parquet" else open_csv(path)
-    columns = find_columns(headers, pack, str(path))
-    return rows_to_snapshots(columns, blocks, pack, card, path)
+    return open_parquet(path) if path.suffix == ".parquet" else open_csv(path)
 
 
-def rows_to_snapshots(columns: Columns, blocks: Iterator[Floats], pack: PackConfig, card: CellCard, path: Path) -> Iterator[Snapshot]:  # noqa: ARG001
+def rows_to_snapshots(columns: Columns, blocks: Iterator[Floats], pack: PackConfig, path: Path) -> Iterator[Snapshot]:
     seq = 0
     base_s: float | None = None
     last_s = -np.inf

@@ -85,8 +85,9 @@ class Pack:
         self.temperature_c = np.full(cells, float(ambient_c))
         self.heat_rate_k_per_s = np.zeros(cells)
         self.short_w = np.zeros(cells)
-        self._rc_v = np.zeros((len(circuit.rc), cells))
-        self.voltage_v = circuit.ocv(self.soc)
+        self._rc_v = np.zeros((len(circuit.relaxation), cells))
+        self._cell_a = np.zeros(cells)
+        self.voltage_v = circuit.ocv(self.soc, self.temperature_c)
 
     def step(self, seconds: float, current_a: float) -> None:
         """Let ``seconds`` pass at the pack's ``current_a`` (positive while charging), in as many steps as heat needs."""
@@ -102,16 +103,18 @@ class Pack:
         conductance = np.where(self._failed, 1 / SEPARATOR_SHORT_OHM, 0.0)
         for short in self._shorts:
             conductance[short.cell] += short.conductance_s(self.time_s)
-        r0 = circuit.r0(self.soc, self.temperature_c) * self.resistance_scale
-        # Gas has nothing left to give: an emptied cell holds no voltage against its short.
-        emf = np.where(self.soc > 0, circuit.ocv(self.soc) + self._rc_v.sum(axis=0), np.where(self._failed, 0.0, circuit.ocv(self.soc)))
+        soc, temperature_c = self.soc, self.temperature_c
+        r0 = circuit.resistance(soc, temperature_c, self._cell_a) * self.resistance_scale
+        # An emptied cell whose separator has gone holds no voltage.
+        emf = np.where(self._failed & (soc <= 0), 0.0, circuit.ocv(soc, temperature_c) + self._rc_v.sum(axis=0))
         self.voltage_v = (emf + r0 * current_a) / (1 + r0 * conductance)
-        cell_a = current_a - self.voltage_v * conductance
+        cell_a = self._cell_a = current_a - self.voltage_v * conductance
         self.short_w = self.voltage_v**2 * conductance
         ohmic_w = cell_a**2 * r0
-        for i, (share, tau_s) in enumerate(circuit.rc):
+        for i, (resistance, tau_s) in enumerate(circuit.relaxation):
             ohmic_w = ohmic_w + np.abs(self._rc_v[i] * cell_a)
-            self._rc_v[i] += (cell_a * r0 * share - self._rc_v[i]) * -np.expm1(-step_s / tau_s)
+            settled_v = cell_a * resistance.at(soc, temperature_c) * self.resistance_scale
+            self._rc_v[i] += (settled_v - self._rc_v[i]) * -np.expm1(-step_s / np.interp(temperature_c, resistance.temperature_c, tau_s))
         self.soc = self.soc + cell_a * step_s / 3600 / self.capacity_ah
         reaction_w = self._kinetics.advance(self.temperature_c, step_s) * body.volume_m3
         steps = np.diff(self.temperature_c) * self._neighbour_w_per_k

@@ -98,7 +98,9 @@ def test_a_developing_short_ends_in_runaway_and_the_cell_voltage_is_gone():
     assert it.voltage_v[1] < 0.75 * it.voltage_v[0]
     assert np.isfinite(it.temperature_c).all()
     # No more heat than the cells held: reactions and charge.
-    held_k = (SEI.heat_j_per_m3 * 0.15 + ANODE.heat_j_per_m3 * 0.75 + ELECTROLYTE.heat_j_per_m3 + CATHODE[Chemistry.LCO].heat_j_per_m3) / 2.14e6
+    held_k = (
+        SEI.heat_j_per_m3 * 0.15 + ANODE.heat_j_per_m3 * 0.75 + ELECTROLYTE.heat_j_per_m3 + CATHODE[Chemistry.LCO].heat_j_per_m3
+    ) / 2.14e6
     charge_k = 3.0 * 3600 * 4.18 / Body.of_18650s(3.0).heat_capacity_j_per_k
     assert it.temperature_c.mean() - 25 < held_k + charge_k
 
