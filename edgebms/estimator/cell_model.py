@@ -107,7 +107,8 @@ class CellModel:
             above = self.ocv_v(middle, temperature_c) > voltage_v
             high = np.where(above, middle, high)
             low = np.where(above, low, middle)
-        return 0.5 * (low + high)
+        soc: Floats = 0.5 * (low + high)
+        return soc
 
     def resistance_ohm(self, soc: Floats, temperature_c: Floats, current_a: float, horizon_s: float) -> Floats:
         """What the voltage moves per ampere within ``horizon_s`` of a step to ``current_a``; (cells,)."""
