@@ -29,6 +29,8 @@ class Alarm:
     def __init__(self, row: LimitRow, places: int, window_s: float) -> None:
         self.row = row
         self.window_s = window_s
+        self._above = row.side == "above"
+        self._limit = row.limit
         self._delay_ns = round(row.delay_s * 1e9)
         self._recovery_ns = round(row.recovery_s * 1e9)
         self._count = np.zeros(places, dtype=np.int32)
@@ -42,14 +44,13 @@ class Alarm:
 
     def beyond(self, value: float) -> bool:
         """Would ``value`` trip? NaN does not."""
-        return value >= self.row.limit if self.row.side == "above" else value <= self.row.limit
+        return value >= self._limit if self._above else value <= self._limit
 
     def step(self, values: Floats, fresh: Flags, gate: bool, now_ns: int) -> None:
         """Take one step's values, (places,). fresh: samples not seen before. gate: the row's ``when``."""
         row = self.row
-        above = row.side == "above"
-        beyond = values >= row.limit if above else values <= row.limit
-        inside = values < row.recovery if above else values > row.recovery
+        beyond = values >= row.limit if self._above else values <= row.limit
+        inside = values < row.recovery if self._above else values > row.recovery
         tripped = beyond & fresh & gate
         known = ~np.isnan(values)
         self._first_ns[tripped & (self._count == 0)] = now_ns

@@ -5,9 +5,10 @@ plausibility -> runaway rule and trackers -> limit rows. All state of a pack is 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig
@@ -18,6 +19,7 @@ from edgebms.guard.measure import Measure, Measured
 from edgebms.guard.plausibility import BROADCASTS, Plausibility
 from edgebms.guard.quantities import QUANTITIES, SAMPLED
 from edgebms.guard.runaway import Runaway
+from edgebms.guard.shorts import Shorts
 from edgebms.history.history import History
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import Cause, Level
@@ -38,9 +40,13 @@ class Guard:
         self._plausibility = Plausibility(pack.cells, pack.probes)
         self._measure = Measure(card, pack)
         self._runaway = Runaway(card, pack)
+        self._shorts = Shorts(card, pack)
         self._alarms = tuple(Alarm(row, places[row.kind], QUANTITIES[row.quantity].window_s) for row in rows)
         self._counts = {"cell": pack.cells, "probe": pack.probes}
-        self._always_fresh = {kind: np.ones(count, dtype=bool) for kind, count in places.items()}
+        self._watches = tuple(
+            _Watch(quantity, side, group[0].row.kind, np.ones(places[group[0].row.kind], dtype=bool), tuple(group))
+            for (quantity, side), group in _grouped(self._alarms).items()
+        )
         self._first_ns: int | None = None
         self._valid = False
         self._alert_before_blind = False
@@ -54,36 +60,19 @@ class Guard:
         measured = self._measure.step(snapshot, clean, now_ns)
         values = measured.values
         values.update(self._runaway.step(clean, snapshot.temperature_reason, snapshot.time_ns)._asdict())
+        values.update(self._shorts.step(clean, snapshot.current_a.value, snapshot.balancing, snapshot.time_ns)._asdict())
         waited_ns = now_ns - self._first_ns
         values[STARTUP] = 0.0 if self._valid else waited_ns * 1e-9
         values[BLIND_IN_ALERT] = values["blind_s"] if self._alert_before_blind else 0.0
         # before the first valid snapshot nothing is known; a pack that never gets one is judged on what it shows
         speaks = self._valid or waited_ns >= self._startup_ns
-        for alarm in self._alarms:
-            if speaks or alarm.row.quantity == STARTUP:
-                self._judge(alarm, measured, now_ns)
+        for watch in self._watches:
+            if speaks or watch.quantity == STARTUP:
+                _judge(watch, measured, now_ns)
         findings = tuple(finding for alarm in self._alarms if alarm.busy for finding in alarm.findings(self._counts))
         if values["blind_s"] == 0.0:
             self._alert_before_blind = any(finding.level >= Level.WARNING and finding.hazard in HEAT for finding in findings)
         return findings
-
-    def _judge(self, alarm: Alarm, measured: Measured, now_ns: int) -> None:
-        row = alarm.row
-        value = measured.values[row.quantity]
-        gate = row.when == "always" or (measured.charging if row.when == "charging" else measured.discharging)
-        if isinstance(value, float):
-            if not alarm.busy and not (gate and alarm.beyond(value)):
-                return
-            array = np.array([value])
-        else:
-            if not alarm.busy and not (gate and alarm.beyond((np.fmax if row.side == "above" else np.fmin).reduce(value))):
-                return
-            array = value
-        if row.quantity in SAMPLED:
-            fresh = measured.cell_fresh if row.kind == "cell" else measured.probe_fresh
-        else:
-            fresh = self._always_fresh[row.kind]
-        alarm.step(array, fresh, gate, now_ns)
 
     def acknowledge(self, rule: str, now_ns: int) -> bool:
         """A person has seen the latched ``rule``: its latch opens where the value has been back inside for
@@ -102,3 +91,34 @@ class Guard:
         """Put ``state()`` back. Rows and places that are no longer there are left out."""
         for alarm in self._alarms:
             alarm.restore(state.get(alarm.row.name, {}))
+
+
+class _Watch(NamedTuple):
+    """The alarms of one quantity on one side: one look at its extreme serves them all."""
+
+    quantity: str
+    side: str
+    kind: str
+    always: NDArray[np.bool_]
+    alarms: tuple[Alarm, ...]
+
+
+def _grouped(alarms: tuple[Alarm, ...]) -> dict[tuple[str, str], list[Alarm]]:
+    groups: dict[tuple[str, str], list[Alarm]] = {}
+    for alarm in alarms:
+        groups.setdefault((alarm.row.quantity, alarm.row.side), []).append(alarm)
+    return groups
+
+
+def _judge(watch: _Watch, measured: Measured, now_ns: int) -> None:
+    value = measured.values[watch.quantity]
+    extreme = value if isinstance(value, float) else (np.fmax if watch.side == "above" else np.fmin).reduce(value)
+    for alarm in watch.alarms:
+        if not (alarm.busy or alarm.beyond(extreme)):
+            continue
+        when = alarm.row.when
+        gate = when == "always" or (measured.charging if when == "charging" else measured.discharging)
+        fresh = watch.always
+        if watch.quantity in SAMPLED:
+            fresh = measured.cell_fresh if watch.kind == "cell" else measured.probe_fresh
+        alarm.step(np.array([value]) if isinstance(value, float) else value, fresh, gate, now_ns)

@@ -25,6 +25,19 @@ from edgebms.guard.quantities import QUANTITIES
 from edgebms.vocabulary import Action, Cause, Level
 
 NonNegative = Annotated[float, Meta(ge=0)]
+OWED = (
+    ("cell_voltage_v", "above"),
+    ("cell_voltage_v", "below"),
+    ("temperature_c", "above"),
+    ("cell_runaway_k_per_s", "above"),
+    ("probe_runaway_k_per_s", "above"),
+    ("startup_wait_s", "above"),
+    ("cell_lost_s", "above"),
+    ("cell_inconsistent_s", "above"),
+    ("blind_s", "above"),
+)
+"""What any pack is owed: a limits file without one of these is refused."""
+
 MEND = "see docs/guard.md for the fields of a limit row"
 
 
@@ -154,6 +167,11 @@ def parse_limits(text: str, where: str, card: CellCard, pack: PackConfig) -> tup
     known = sources(card, pack)
     resolved = tuple(_resolve(row, f"{where}: row {row.name}", known, pack) for row in rows)
     _check_order(resolved, where)
+    for quantity, side in OWED:
+        if not any(row.quantity == quantity and row.side == side for row in resolved):
+            raise ConfigError(
+                f"no row watches {quantity} {side} a limit", where=where, mend="take the row over from catalogue/limits/default.toml"
+            )
     return resolved
 
 

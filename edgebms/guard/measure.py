@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig
-from edgebms.guard.plausibility import BROADCASTS, Clean, median
+from edgebms.guard.plausibility import BROADCASTS, Clean
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import Contactor, Reason
 
@@ -33,6 +33,7 @@ CONTRADICTING = (Reason.FROZEN, Reason.OUT_OF_RANGE, Reason.SATURATED, Reason.SU
 """The value came and is not believed; every other reason says that there was none."""
 CONTRADICTS = np.isin(np.arange(256), CONTRADICTING)
 
+VALID, NOT_IN_PROFILE = int(Reason.VALID), int(Reason.NOT_IN_PROFILE)
 NEVER = -1
 
 
@@ -53,41 +54,42 @@ class TemperatureRate:
     pack that warms as a whole nor a probe that stays while the pack cools has a rate."""
 
     def __init__(self, places: int) -> None:
-        self._rows = round(RATE_WINDOW_S / RATE_EVERY_S) + 2
-        self._time_s = np.full(self._rows, -np.inf)
-        self._values = np.full((self._rows, places), np.nan)
+        rows = round(RATE_WINDOW_S / RATE_EVERY_S) + 1
+        self._time_s = np.full(rows, -np.inf)
+        # temperatures, then departures from the median
+        self._values = np.full((rows, 2 * places), np.nan)
+        self._places = places
         self._next = 0
         self._last_s = -np.inf
-        self.rate = np.full(places, np.nan)
+        self._rate = np.full(places, np.nan)
 
-    def step(self, temperature_c: Floats, now_s: float) -> Floats:
+    def step(self, temperature_c: Floats, median_c: float, now_s: float) -> Floats:
         if now_s - self._last_s < RATE_EVERY_S:
-            return self.rate
+            return self._rate
         self._last_s = now_s
         self._time_s[self._next] = now_s
-        self._values[self._next] = temperature_c
-        self._next = (self._next + 1) % self._rows
+        self._values[self._next, : self._places] = temperature_c
+        self._values[self._next, self._places :] = temperature_c - median_c
+        self._next = (self._next + 1) % len(self._time_s)
         used = self._time_s >= now_s - RATE_WINDOW_S
-        time_min = (self._time_s[used] - now_s) / 60.0
-        values = self._values[used]
-        middle = np.array([median(row[:-BROADCASTS]) for row in values])
-        self.rate = np.fmin(_slope(time_min, values), _slope(time_min, values - middle[:, None]))
-        return self.rate
+        slopes = _slope((self._time_s[used] - now_s) / 60.0, self._values[used])
+        self._rate = np.minimum(slopes[: self._places], slopes[self._places :])
+        return self._rate
 
 
 def _slope(time_min: Floats, values: Floats) -> Floats:
     """Least-squares slope of each column over its finite rows; NaN where they span too little."""
     there = np.isfinite(values)
-    count = there.sum(axis=0)
-    column = np.broadcast_to(time_min[:, None], values.shape)
-    early = np.where(there, column, np.inf).min(axis=0)
-    late = np.where(there, column, -np.inf).max(axis=0)
-    wide = late - early >= RATE_SPAN_S / 60.0
-    share = 1.0 / np.where(count > 0, count, 1)
-    offset = np.where(there, column, 0.0) - np.where(there, np.where(there, column, 0.0).sum(axis=0) * share, 0.0)
+    time = np.where(there, time_min[:, None], np.nan)
+    span = np.fmax.reduce(time) - np.fmin.reduce(time)
+    wide = span >= RATE_SPAN_S / 60.0
+    count = np.maximum(np.count_nonzero(there, axis=0), 1)
+    offset = np.where(there, time - np.where(there, time, 0.0).sum(axis=0) / count, 0.0)
     spread = (offset * offset).sum(axis=0)
     moved = (offset * np.where(there, values, 0.0)).sum(axis=0)
-    return np.where(wide, moved / np.where(spread > 0, spread, 1.0), np.nan)
+    slope = np.full(len(wide), np.nan)
+    np.divide(moved, spread, out=slope, where=wide)
+    return slope
 
 
 class Lost:
@@ -99,13 +101,22 @@ class Lost:
         self.absent_s = np.zeros(places + BROADCASTS)
         self.contradicting_s = np.zeros(places + BROADCASTS)
         self.all_s = 0.0
+        self._lossy = False
 
     def step(self, reasons: NDArray[np.uint8], now_ns: int) -> None:
         if self._any_ns == NEVER:
             self._good_ns[:] = self._any_ns = now_ns
-        good = (reasons == Reason.VALID) | (reasons == Reason.NOT_IN_PROFILE)
+        if not reasons.any():
+            if self._lossy:
+                self.absent_s[:] = self.contradicting_s[:] = 0.0
+            self._lossy = False
+            self._good_ns[:] = self._any_ns = now_ns
+            self.all_s = 0.0
+            return
+        self._lossy = True
+        good = (reasons == VALID) | (reasons == NOT_IN_PROFILE)
         np.copyto(self._good_ns, now_ns, where=good)
-        if good.any() or not len(good):
+        if good.any():
             self._any_ns = now_ns
         contradicts = CONTRADICTS[reasons]
         lost_s = (now_ns - self._good_ns) * 1e-9
@@ -121,7 +132,8 @@ class Measure:
         self._cells, self._probes = pack.cells, pack.probes
         self._flowing_a = CURRENT_C_RATE * card.capacity_ah * pack.parallel
         self._rate = TemperatureRate(pack.probes + BROADCASTS)
-        self._cell_lost, self._probe_lost, self._current_lost = Lost(pack.cells), Lost(pack.probes), Lost(1)
+        self._cell_lost, self._probe_lost = Lost(pack.cells), Lost(pack.probes)
+        self._current_ns = NEVER
         self._pressure_pa = np.nan
         self._pressure_ns = 0
 
@@ -139,7 +151,7 @@ class Measure:
         values["sense_fault_v"] = clean.sense_fault_v
         values["temperature_c"] = clean.temperature_c
         values["temperature_deviation_k"] = clean.temperature_c - clean.temperature_median_c
-        values["temperature_rate_k_per_min"] = self._rate.step(clean.temperature_c, snapshot.time_ns * 1e-9)
+        values["temperature_rate_k_per_min"] = self._rate.step(clean.temperature_c, clean.temperature_median_c, snapshot.time_ns * 1e-9)
         values["charge_current_a"] = current_a
         values["discharge_current_a"] = -current_a
         values["pack_voltage_v"] = voltage_v = snapshot.voltage_v.value
@@ -149,11 +161,12 @@ class Measure:
         values["open_contactor_current_a"] = abs(current_a) if snapshot.contactors is Contactor.OPEN else 0.0
         self._cell_lost.step(snapshot.cell_reason, now_ns)
         self._probe_lost.step(snapshot.temperature_reason, now_ns)
-        self._current_lost.step(np.array([snapshot.current_a.reason], dtype=np.uint8), now_ns)
+        if snapshot.current_a.reason in (VALID, NOT_IN_PROFILE) or self._current_ns == NEVER:
+            self._current_ns = now_ns
         values["cell_lost_s"] = self._cell_lost.absent_s
         values["cell_inconsistent_s"] = self._cell_lost.contradicting_s
-        values["probe_lost_s"] = np.maximum(self._probe_lost.absent_s, self._probe_lost.contradicting_s)
-        values["current_lost_s"] = self._current_lost.all_s
+        values["probe_lost_s"] = self._probe_lost.absent_s + self._probe_lost.contradicting_s
+        values["current_lost_s"] = (now_ns - self._current_ns) * 1e-9
         values["blind_s"] = self._cell_lost.all_s
         values["heat_blind_s"] = self._probe_lost.all_s
         return out

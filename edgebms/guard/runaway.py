@@ -22,6 +22,8 @@ from edgebms.config import PackConfig, probe_of_cell
 from edgebms.guard.plausibility import BROADCASTS, Clean
 from edgebms.vocabulary import Reason
 
+SATURATED = int(Reason.SATURATED)
+
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
@@ -131,7 +133,7 @@ class Runaway:
 
     def _saturation(self, reason: NDArray[np.uint8], now_ns: int) -> Flags:
         saturated = np.zeros(len(self._last_ns), dtype=bool)
-        saturated[: self._probes] = reason == Reason.SATURATED
+        saturated[: self._probes] = reason == SATURATED
         self._saturated_ns[~saturated] = -1
         self._saturated_ns[saturated & (self._saturated_ns < 0)] = now_ns
         return saturated
