@@ -35,6 +35,9 @@ lint: $(TESTING) ## ruff, mypy --strict, import rules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+test-wheel: $(TESTING) ## the wheel alone in a fresh environment: command, demo, models, catalogue
+	$(BIN)/python -m pytest -q -m slow tests/journey/test_1_install.py
+
 test-speed: $(TESTING) ## instructions a snapshot costs, counted by callgrind, gated both ways (WRITE=1 writes the figures)
 	@if packaging/need.sh valgrind valgrind; then $(BIN)/python tests/speed/count.py $(if $(WRITE),--write); \
 	elif [ "$$CI" = true ]; then echo "valgrind is missing"; exit 1; else echo "skipped: valgrind is missing (apt install valgrind)"; fi
