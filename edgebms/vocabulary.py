@@ -165,3 +165,24 @@ class Chemistry(enum.StrEnum):
     NCA = "NCA"
     LCO = "LCO"
     LFP = "LFP"
+
+
+class Restraint(enum.StrEnum):
+    """Why an action that was asked for went out weaker, as advice, or not at all."""
+
+    NEEDS_GUARD = "needs_guard"
+    NEEDS_ESTIMATOR = "needs_estimator"
+    SITE_NOT_STATED = "site_not_stated"
+    SITE_ISLANDED = "site_islanded"
+    SITE_VEHICLE_IN_MOTION = "site_vehicle_in_motion"
+    SITE_RULE = "site_rule"
+    LOWERING_CURRENT = "lowering_current"
+    SUSPECTED_SHORT = "suspected_short"
+
+
+class SequenceStep(enum.StrEnum):
+    """Where the opening of the contactors stands (see ``decision/contactor_sequence.py``)."""
+
+    LOWERING = "lowering"
+    OPEN = "open"
+    OPENED = "opened"
