@@ -96,7 +96,11 @@ def parse(text: str, where: str = "config") -> Config:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
         what, _, path = str(error).partition(" - at `$")
-        raise ConfigError(what, where=where + (f": {path.strip('`').lstrip('.')}" if path else ""), mend="see docs/integrator.md for the fields and their ranges") from None
+        raise ConfigError(
+            what,
+            where=where + (f": {path.strip('`').lstrip('.')}" if path else ""),
+            mend="see docs/integrator.md for the fields and their ranges",
+        ) from None
     names = [pack.name for pack in config.pack]
     for name in names:
         if names.count(name) > 1:
@@ -110,7 +114,11 @@ def check_probes(pack: PackConfig, where: str) -> None:
     if pack.probe_of_cell is None:
         return
     if len(pack.probe_of_cell) != pack.cells:
-        raise ConfigError(f"{len(pack.probe_of_cell)} entries for {pack.cells} cells", where=where, mend="name one probe for each cell, or leave the field out")
+        raise ConfigError(
+            f"{len(pack.probe_of_cell)} entries for {pack.cells} cells",
+            where=where,
+            mend="name one probe for each cell, or leave the field out",
+        )
     for probe in pack.probe_of_cell:
         if not 1 <= probe <= pack.probes:
             raise ConfigError(f"probe {probe} is not between 1 and {pack.probes}", where=where, mend="probes are counted from 1")

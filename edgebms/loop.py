@@ -78,7 +78,9 @@ class Loop:
         self._emit(msgspec.structs.replace(decision, provenance=msgspec.structs.replace(decision.provenance, latency_us=latency_us)))
 
 
-def replay_snapshots(snapshots: Iterable[Snapshot], line: PackLine, loop: Loop, clock: LogClock, *, pace: Callable[[int], None] | None = None) -> int:
+def replay_snapshots(
+    snapshots: Iterable[Snapshot], line: PackLine, loop: Loop, clock: LogClock, *, pace: Callable[[int], None] | None = None
+) -> int:
     """Run ready-made snapshots through ``loop`` on their own time. Returns their number."""
     count = 0
     for snapshot in snapshots:

@@ -49,7 +49,11 @@ def open_model(name: str, kind: str) -> tuple[ModelCard, bytes]:
     try:
         model, card_text = path.read_bytes(), card_path.read_bytes()
     except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", where=str(error.filename), mend='name a model in models/, or state = "" for the filter alone') from None
+        raise ModelError(
+            f"cannot be read: {error.strerror}",
+            where=str(error.filename),
+            mend='name a model in models/, or state = "" for the filter alone',
+        ) from None
     try:
         card = msgspec.json.decode(card_text, type=ModelCard)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -58,8 +62,14 @@ def open_model(name: str, kind: str) -> tuple[ModelCard, bytes]:
         raise ModelError(f"is a {card.kind!r} model where a {kind!r} model is needed", where=str(card_path), mend="name the right model")
     digest = hashlib.sha256(model).hexdigest()
     if digest != card.sha256:
-        raise ModelError(f"sha256 {digest[:12]}... differs from its card's {card.sha256[:12]}...", where=str(path), mend="the file was changed or torn: install it again, or export again")
+        raise ModelError(
+            f"sha256 {digest[:12]}... differs from its card's {card.sha256[:12]}...",
+            where=str(path),
+            mend="the file was changed or torn: install it again, or export again",
+        )
     width = len(card.features)
     if not all(len(row) == width for row in (card.centre, card.scale, card.domain_low, card.domain_high)):
-        raise ModelError("centre, scale and domain do not fit the list of features", where=str(card_path), mend="export the model again (make models)")
+        raise ModelError(
+            "centre, scale and domain do not fit the list of features", where=str(card_path), mend="export the model again (make models)"
+        )
     return card, model

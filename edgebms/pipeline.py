@@ -7,10 +7,10 @@ from edgebms.config import Config, PackConfig
 from edgebms.decision.arbiter import Arbiter
 from edgebms.decision.types import Decision
 from edgebms.estimator.estimator import Estimator
+from edgebms.estimator.student import load_student
 from edgebms.guard.guard import Guard
 from edgebms.guard.limits import load_limits
 from edgebms.history.history import History
-from edgebms.estimator.student import load_student
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import ReasonerStatus
 from edgebms.worker import Ask

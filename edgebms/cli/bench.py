@@ -29,7 +29,9 @@ CHUNK_S = 5.0
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("bench", help="time the whole line on this machine", description="Time the whole line, frames to JSON bytes, on one core.")
+    parser = subparsers.add_parser(
+        "bench", help="time the whole line on this machine", description="Time the whole line, frames to JSON bytes, on one core."
+    )
     parser.add_argument("--cells", type=int, nargs="+", default=[96], metavar="N", help="cells in series, one run each (16..400)")
     parser.add_argument("--seconds", type=float, default=60.0, help="simulated seconds at ten sweeps a second")
     parser.add_argument("--profile", default="edgebms", choices=("edgebms", "edgebms_fd"))
@@ -61,7 +63,11 @@ def run(args: argparse.Namespace) -> int:
     from edgebms.errors import ConfigError
 
     if not all(1 <= cells <= 400 for cells in args.cells) or not args.seconds >= 1:
-        raise ConfigError("cells must lie between 1 and 400 and seconds must be at least 1", where="bench", mend="for example: edgebms bench --cells 96 --seconds 60")
+        raise ConfigError(
+            "cells must lie between 1 and 400 and seconds must be at least 1",
+            where="bench",
+            mend="for example: edgebms bench --cells 96 --seconds 60",
+        )
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     for cells in args.cells:
@@ -88,7 +94,10 @@ def measure(cells: int, profile: str, card: str, student: str, seconds: float) -
     from edgebms.worker import ask_inline
 
     probes = max(1, cells // 4)
-    config = Config(pack=(PackConfig(name="bench", profile=profile, card=card, cells=cells, probes=probes, parallel=20),), students=Students(state=student))
+    config = Config(
+        pack=(PackConfig(name="bench", profile=profile, card=card, cells=cells, probes=probes, parallel=20),),
+        students=Students(state=student),
+    )
     latencies_ns: list[int] = []
     started_ns = 0
     status = ""

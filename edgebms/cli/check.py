@@ -11,7 +11,11 @@ from edgebms.errors import EdgebmsError
 
 
 def add_parser(subparsers: Any) -> None:
-    parser = subparsers.add_parser("check", help="check a configuration and all that it names", description="Check the configuration, and each profile, DBC, card, limits file and model that it names.")
+    parser = subparsers.add_parser(
+        "check",
+        help="check a configuration and all that it names",
+        description="Check the configuration, and each profile, DBC, card, limits file and model that it names.",
+    )
     parser.add_argument("-c", "--config", type=Path, required=True, metavar="gateway.toml")
     parser.set_defaults(func=run)
 
@@ -19,8 +23,8 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgebms import config as configuration
     from edgebms.cellcard import load_card
-    from edgebms.guard.limits import load_limits
     from edgebms.estimator.student import load_student
+    from edgebms.guard.limits import load_limits
     from edgebms.telemetry.profile import load_profile
 
     config = configuration.load(args.config)

@@ -41,7 +41,9 @@ def run(args: argparse.Namespace) -> int:
 
     stream = Stream(config.output.ndjson)
     try:
-        totals = replay_files(args.logs, config, stream.write, speed=parse_speed(args.speed), pack=args.pack, progress=not args.quiet and sys.stderr.isatty())
+        totals = replay_files(
+            args.logs, config, stream.write, speed=parse_speed(args.speed), pack=args.pack, progress=not args.quiet and sys.stderr.isatty()
+        )
     finally:
         stream.close()
     if not args.quiet:
@@ -133,7 +135,9 @@ def replay_files(
 
                 name = pack if pack is not None else config.pack[0].name
                 if name not in lines or (pack is None and len(config.pack) > 1):
-                    raise ConfigError("which pack is the BDF file of?", where=str(path), mend=f"give --pack with one of: {', '.join(lines)}")
+                    raise ConfigError(
+                        "which pack is the BDF file of?", where=str(path), mend=f"give --pack with one of: {', '.join(lines)}"
+                    )
                 settings = next(entry for entry in config.pack if entry.name == name)
                 line = lines[name]
                 snapshots += replay_snapshots(bdf.snapshots(path, settings, line.card), line, loop, clock, pace=pacer(speed))

@@ -70,7 +70,9 @@ class Estimator:
             self._ask_student(self._student, current_a, snapshot.time_ns)
         led = np.isfinite(self._sigma)
         soc = np.where(led, kalman.soc + self._correction, kalman.soc)
-        limits = self.power.step(now_ns, snapshot.cell_voltage_v, current_a, temperature_c, soc, self._resistance_ohm(current_a, temperature_c), soh.resistance)
+        limits = self.power.step(
+            now_ns, snapshot.cell_voltage_v, current_a, temperature_c, soc, self._resistance_ohm(current_a, temperature_c), soh.resistance
+        )
         if led.any():
             source = Source.STUDENT
         else:

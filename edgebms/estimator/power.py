@@ -85,19 +85,27 @@ class Power:
                 "voltage": charge_voltage_a,
                 "cold": self._charge_max_a * ramp(t_min, limits.charge_temperature_min_c, limits.charge_temperature_min_c + tapers.cold_k),
                 "heat": self._charge_max_a * ramp(t_max, limits.charge_temperature_max_c, limits.charge_temperature_max_c - tapers.hot_k),
-                "soc": self._full_charge_a + (self._charge_max_a - self._full_charge_a) * ramp(float(soc.max()), tapers.soc_full, tapers.soc_high),
+                "soc": self._full_charge_a
+                + (self._charge_max_a - self._full_charge_a) * ramp(float(soc.max()), tapers.soc_full, tapers.soc_high),
             }
             discharge = {
                 "rate": self._discharge_max_a * ageing,
                 "voltage": discharge_voltage_a,
-                "cold": self._discharge_max_a * ramp(t_min, limits.discharge_temperature_min_c, limits.discharge_temperature_min_c + tapers.cold_k),
-                "heat": self._discharge_max_a * ramp(t_max, limits.discharge_temperature_max_c, limits.discharge_temperature_max_c - tapers.hot_k),
+                "cold": self._discharge_max_a
+                * ramp(t_min, limits.discharge_temperature_min_c, limits.discharge_temperature_min_c + tapers.cold_k),
+                "heat": self._discharge_max_a
+                * ramp(t_max, limits.discharge_temperature_max_c, limits.discharge_temperature_max_c - tapers.hot_k),
                 "soc": self._discharge_max_a * ramp(float(soc.min()), tapers.soc_empty, tapers.soc_low),
             }
             bound_charge, bound_discharge = min(charge, key=lambda name: charge[name]), min(discharge, key=lambda name: discharge[name])
             reasons = [f"charge_{bound_charge}", f"discharge_{bound_discharge}"]
             charge_a, discharge_a = max(charge[bound_charge], 0.0), max(discharge[bound_discharge], 0.0)
-            hard = v_max > limits.voltage_max_v or v_min < limits.voltage_min_v or bound_charge in ("cold", "heat") or bound_discharge in ("cold", "heat")
+            hard = (
+                v_max > limits.voltage_max_v
+                or v_min < limits.voltage_min_v
+                or bound_charge in ("cold", "heat")
+                or bound_discharge in ("cold", "heat")
+            )
             charge_v = self._charge_v(v_max, float(voltage_v.mean()))
         else:
             charge_a = discharge_a = 0.0
@@ -105,7 +113,11 @@ class Power:
             charge_v = self._cells * limits.voltage_float_v
         self._ramp(now_ns, charge_a, discharge_a, hard)
         return PowerLimits(
-            self._charge_a * self._parallel, self._discharge_a * self._parallel, charge_v, self._cells * limits.voltage_min_v, tuple(reasons)
+            self._charge_a * self._parallel,
+            self._discharge_a * self._parallel,
+            charge_v,
+            self._cells * limits.voltage_min_v,
+            tuple(reasons),
         )
 
     def _charge_v(self, v_max: float, v_mean: float) -> float:

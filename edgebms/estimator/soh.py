@@ -37,6 +37,7 @@ class Soh:
         self.capacity_sigma = np.full(cells, sigma)
         self.resistance = np.full(cells, np.nan)
         self.resistance_sigma = np.full(cells, np.nan)
+        self._loaded_s = np.zeros(cells)
         self._anchor_soc = np.full(cells, np.nan)
         self._anchor_variance = np.full(cells, np.nan)
         self._anchor_ah = np.full(cells, np.nan)
@@ -88,17 +89,26 @@ class Soh:
 
     def resist(self, dt_s: float, scale: Floats, sigma: Floats) -> None:
         """Average the filter's resistance scale (to the card's, with its sigma) over time under load."""
-        fresh = np.isnan(self.resistance) & np.isfinite(scale)
-        weight = min(dt_s / RESISTANCE_TIME_S, 1.0)
-        step = np.where(fresh, 1.0, weight)
         known = np.isfinite(scale)
-        base = np.where(fresh, scale, self.resistance)
-        self.resistance = np.where(known, base + step * (scale - base), self.resistance)
-        spread = np.where(fresh, sigma, self.resistance_sigma)
-        self.resistance_sigma = np.where(known, spread + step * (sigma - spread), self.resistance_sigma)
+        self._loaded_s += np.where(known, dt_s, 0.0)
+        # A plain mean at first, so that no single sample leads; an exponential one from then on.
+        weight = dt_s / np.clip(self._loaded_s, max(dt_s, 1e-9), RESISTANCE_TIME_S)
+        for slow, seen in ((self.resistance, scale), (self.resistance_sigma, sigma)):
+            base = np.where(np.isnan(slow), seen, slow)
+            np.copyto(slow, base + weight * (seen - base), where=known)
 
     def state(self) -> dict[str, Floats]:
-        names = ("capacity", "capacity_sigma", "resistance", "resistance_sigma", "_anchor_soc", "_anchor_variance", "_anchor_ah", "_anchor_h")
+        names = (
+            "capacity",
+            "capacity_sigma",
+            "resistance",
+            "resistance_sigma",
+            "_loaded_s",
+            "_anchor_soc",
+            "_anchor_variance",
+            "_anchor_ah",
+            "_anchor_h",
+        )
         arrays = {name.lstrip("_"): getattr(self, name).copy() for name in names}
         return arrays | {"counters": np.array([self._ah, self._hours]), "measured": self.measured.astype(float)}
 
@@ -108,7 +118,7 @@ class Soh:
             raise ValueError(f"saved for {arrays['capacity'].size} cells, this pack has {self.capacity.size}")
         for name in ("capacity", "capacity_sigma", "resistance", "resistance_sigma"):
             setattr(self, name, arrays[name].copy())
-        for name in ("anchor_soc", "anchor_variance", "anchor_ah", "anchor_h"):
+        for name in ("loaded_s", "anchor_soc", "anchor_variance", "anchor_ah", "anchor_h"):
             setattr(self, f"_{name}", arrays[name].copy())
         self._ah, self._hours = map(float, arrays["counters"])
         self.measured = arrays["measured"] > 0.5

@@ -82,6 +82,8 @@ def test_resistance_is_unknown_until_measured_then_slow():
     soh.resist(1.0, np.array([1.0, 1.2, np.nan, 1.0]), np.full(CELLS, 0.1))
     assert soh.resistance[:2] == pytest.approx([1.0, 1.2])
     assert np.isnan(soh.resistance[2])
+    for _ in range(1000):
+        soh.resist(1.0, np.ones(CELLS), np.full(CELLS, 0.1))
     soh.resist(1.0, np.full(CELLS, 5.0), np.full(CELLS, 0.1))
     assert soh.resistance[0] == pytest.approx(1.0, abs=0.01)
     for _ in range(20_000):

@@ -23,7 +23,9 @@ def installed(tmp_path_factory):
 
 def run(installed, *arguments):
     """The installed command, from a folder that is not the checkout."""
-    return subprocess.run([installed / "venv/bin/edgebms", *arguments], cwd=installed, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(
+        [installed / "venv/bin/edgebms", *arguments], cwd=installed, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 @pytest.mark.slow
@@ -45,6 +47,8 @@ def test_the_wheel_alone_runs_the_demo_and_the_checks(installed):
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_the_runtime_brings_no_heavy_packages(installed):
-    listing = subprocess.run([installed / "venv/bin/python", "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True)
+    listing = subprocess.run(
+        [installed / "venv/bin/python", "-m", "pip", "list", "--format=json"], capture_output=True, text=True, check=True
+    )
     names = {entry["name"].lower() for entry in json.loads(listing.stdout)}
     assert not names & {"torch", "pandas", "scipy", "matplotlib", "pyarrow", "transformers"}

@@ -9,7 +9,9 @@ GOOD = '[[pack]]\nname = "rack-1"\nprofile = "edgebms"\ncard = "lg_hg2"\ncells =
 
 
 def edgebms(tmp_path, *arguments):
-    done = subprocess.run([sys.executable, "-m", "edgebms.cli", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "edgebms.cli", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done
 

@@ -25,7 +25,16 @@ SWEEPS_PER_S = 10
 def count(cells: int, student: str, seconds: float) -> int:
     environment = dict(os.environ, PYTHONHASHSEED="0", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
     with tempfile.TemporaryDirectory() as folder:
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable, str(HERE / "line.py"), str(cells), str(seconds), student]
+        command = [
+            "valgrind",
+            "--tool=callgrind",
+            f"--callgrind-out-file={folder}/out",
+            sys.executable,
+            str(HERE / "line.py"),
+            str(cells),
+            str(seconds),
+            student,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode != 0 or found is None:
@@ -38,7 +47,11 @@ def per_snapshot(cells: int, student: str) -> int:
 
 
 def main() -> int:
-    cases = [(96, "state"), (96, "none")] if os.environ.get("SHORT") else [(16, "state"), (96, "state"), (96, "none"), (192, "state"), (400, "state")]
+    cases = (
+        [(96, "state"), (96, "none")]
+        if os.environ.get("SHORT")
+        else [(16, "state"), (96, "state"), (96, "none"), (192, "state"), (400, "state")]
+    )
     seen = {f"{cells} cells, student {student}": per_snapshot(cells, student) for cells, student in cases}
     if "--write" in sys.argv:
         FIGURES.write_text(json.dumps(seen, indent=2) + "\n")
@@ -48,7 +61,9 @@ def main() -> int:
         ratio = instructions / expected[name]
         good = abs(ratio - 1) <= TOLERANCE
         failed += not good
-        print(f"{'ok   ' if good else 'WRONG'} {name}: {instructions:,} instructions a snapshot, committed {expected[name]:,} (x{ratio:.3f})")
+        print(
+            f"{'ok   ' if good else 'WRONG'} {name}: {instructions:,} instructions a snapshot, committed {expected[name]:,} (x{ratio:.3f})"
+        )
     print(f"{len(seen) - failed} passed, {failed} failed")
     if failed:
         print("a deliberate change: make test-speed WRITE=1, and say why in the commit")
