@@ -40,5 +40,12 @@ def build(config: Config, pack: PackConfig, card: CellCard, ask: Ask) -> Pipelin
         History(pack.cells, pack.probes),
         Guard(card, pack, load_limits(pack.limits, card, pack)),
         Estimator(card, pack, student, ask),
-        Arbiter(config.site, pack, card),
+        Arbiter(
+            config.site,
+            pack,
+            card,
+            cells_every_s=config.output.cells_every_s,
+            period_s=pack.period_s,
+            state_model=student.digest if student is not None else None,
+        ),
     )
