@@ -124,7 +124,7 @@ def replay_files(
 
     clock = LogClock()
     loop = Loop(lines.values(), clock, emit, time.perf_counter_ns)
-    frames = snapshots = skipped = 0
+    frames = snapshots = 0
     started_s = time.monotonic()
     with Bar(progress) as bar:
         for path in logs:
@@ -146,9 +146,8 @@ def replay_files(
 
                 log = LogFile(path)
                 frames += replay(bar.track(log, path.name), loop, clock, pace=pacer(speed))
-                skipped += log.skipped
                 if log.skipped:
-                    print(f"edgebms: warning: {path}: {log.skipped} lines could not be read and were left out", file=sys.stderr)
+                    print(f"edgebms: warning: {path}: {log.problems}", file=sys.stderr)
     seconds = max(time.monotonic() - started_s, 1e-9)
     parts = [f"{frames} frames ({frames / seconds:,.0f}/s)"] if frames else []
     parts += [f"{snapshots} snapshots"] if snapshots else []
