@@ -4,10 +4,10 @@ Runaway has begun when (a cell voltage fell by more than 25 % of its initial vol
 reached the maker's maximum) and the temperature rises by at least 1 K/s for more than 3 s.
 
 The rise is followed sample by sample, whatever their spacing: with g = T - rate * t, a rise of at least
-``rate`` is a g that does not fall. A run starts at g's lowest point and ends when g falls by more than
-RESOLUTION_K below its highest; so a 1 K probe's steps do not break it, and a lone step (a loose plug)
-lasts at most twice RESOLUTION_K / rate, under the 3 s. A run needs INTERVALS samples after its first: a
-slow sweep is never judged on one value.
+``rate`` is a g that does not fall. A run starts at g's lowest point, has lasted until g's highest, and is
+over when g falls by more than RESOLUTION_K below that: so a 1 K probe's steps do not break it, and a lone
+step (a loose plug) lasts one sample. A run needs INTERVALS samples after its first: a slow sweep is never
+judged on one value.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ VOLTAGE_LEFT = 0.75
 """GB 38031-2025 C.5.3.7: a fall of more than 25 %."""
 
 RESOLUTION_K = 1.2
+SAME_K = 1e-3
 INTERVALS = 2
 
 INITIAL_TAU_S = 600.0
@@ -69,6 +70,8 @@ class Runaway:
         self._start_c = np.full(places, np.nan)
         self._low = np.full(places, np.inf)
         self._high = np.full(places, -np.inf)
+        self._high_ns = np.zeros(places, dtype=np.int64)
+        self._high_c = np.full(places, np.nan)
         self._intervals = np.zeros(places, dtype=np.int64)
         self._last_ns = np.zeros(places, dtype=np.int64)
         self._last_c = np.full(places, np.nan)
@@ -85,7 +88,7 @@ class Runaway:
         self._follow(clean)
         saturated = self._saturation(temperature_reason, now_ns)
         # what is not sampled any more goes on as it was cut off
-        until_ns = np.where(saturated, now_ns, self._last_ns)
+        until_ns = np.where(saturated, now_ns, self._high_ns)
         duration_s = (until_ns - self._start_ns) * 1e-9
         rising = (self._intervals >= INTERVALS) & (duration_s > HOLD_S)
         fresh_v = clean.voltage_v[: self._cells]
@@ -97,7 +100,7 @@ class Runaway:
         known = (now_ns - self._last_ns) * 1e-9 <= FORGET_S
         rise_s = np.where(rising, np.where(known | saturated, duration_s, np.nan), 0.0)
         rate = np.zeros(len(rise_s))
-        np.divide(self._last_c - self._start_c, (self._last_ns - self._start_ns) * 1e-9, out=rate, where=rising & known)
+        np.divide(self._high_c - self._start_c, (self._high_ns - self._start_ns) * 1e-9, out=rate, where=rising & known)
         initial_v = np.fmax(self._initial_v, clean.voltage_median_v)
         fallen = self._seen_v < VOLTAGE_LEFT * initial_v
         hot = (self._last_c >= self._maximum_c) | saturated
@@ -123,10 +126,12 @@ class Runaway:
         g = temperature_c - RATE_K_PER_S * (sample_ns - self._origin_ns) * 1e-9
         restart = new & ((g < self._low) | (g < self._high - RESOLUTION_K))
         goes_on = new & ~restart
-        np.copyto(self._high, np.maximum(self._high, g), where=goes_on)
         self._intervals += goes_on
-        for state, value in ((self._low, g), (self._high, g), (self._start_c, temperature_c), (self._start_ns, sample_ns)):
+        for state, value in ((self._low, g), (self._start_c, temperature_c), (self._start_ns, sample_ns)):
             np.copyto(state, value, where=restart)
+        highest = restart | (goes_on & (g >= self._high - SAME_K))
+        for state, value in ((self._high, g), (self._high_c, temperature_c), (self._high_ns, sample_ns)):
+            np.copyto(state, value, where=highest)
         self._intervals[restart] = 0
         np.copyto(self._last_ns, sample_ns, where=new)
         np.copyto(self._last_c, temperature_c, where=new)

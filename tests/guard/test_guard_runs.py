@@ -91,7 +91,9 @@ def test_runaway_in_one_cell():
     assert (finding.level, finding.action, finding.where, finding.kind) == (Level.CRITICAL, Action.OPEN_CONTACTORS, 5, "cell")
     assert finding.value == pytest.approx(2.0)
     # latched through loss of data and through cooling down
+    guarded.period_s = 10.0
     assert "thermal_runaway" in rules(guarded.run(3600, temperature_c=np.nan))
+    assert not guarded.guard.acknowledge("thermal_runaway", round(guarded.time_s * 1e9))
     assert "thermal_runaway" in rules(guarded.run(8000))
     assert guarded.guard.acknowledge("thermal_runaway", round(guarded.time_s * 1e9))
     assert guarded.show() == ()
