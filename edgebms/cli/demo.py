@@ -19,6 +19,7 @@ SPEED = 60.0
 PLAIN_EVERY_S = 60.0
 LEVELS = ("none", "watch", "warning", "critical")
 STYLE = {"none": "green", "watch": "yellow", "warning": "dark_orange", "critical": "bold red"}
+SEQUENCE = {"lowering": "current goes to 0 first", "open": "they are to open now", "opened": "they are open"}
 BARS = "▁▂▃▄▅▆▇█"
 BARS_ASCII = "_.:-=+*#"
 BAR_SPAN_V = 0.05
@@ -64,11 +65,11 @@ def run(args: argparse.Namespace) -> int:
     if not live:
         console.print()
     for line in story.ending():
-        console.print(line)
+        console.print(line, soft_wrap=not live)
     if story.told is not None:
         console.print()
         console.print(f"Why, at {clock(story.told_s)}, from that decision's evidence alone (edgebms explain):", style="bold")
-        console.print(explain(story.told), markup=False)
+        console.print(explain(story.told), markup=False, soft_wrap=True)
     print(totals, file=sys.stderr)
     return 0
 
@@ -142,13 +143,13 @@ def plain_lines(console: Console) -> Iterator[Any]:
         alerts = {(alert.id, alert.level): alert for alert in decision.alerts}
         for key, alert in alerts.items():
             if key not in last.alerts:
-                console.print(f"{clock(story.now_s)}  {alert.level.upper():8} {what(alert)}", markup=False)
+                console.print(f"{clock(story.now_s)}  {alert.level.upper():8} {what(alert)}", markup=False, soft_wrap=True)
         standing = {alert.id for alert in decision.alerts}
         for ident in sorted({ident for ident, _ in last.alerts} - standing):
-            console.print(f"{clock(story.now_s)}  cleared  {ident}", markup=False)
+            console.print(f"{clock(story.now_s)}  cleared  {ident}", markup=False, soft_wrap=True)
         at_s = last.at_s
         if decision.command.action != last.action or story.now_s - at_s >= PLAIN_EVERY_S:
-            console.print(f"{clock(story.now_s)}  {pack_line(decision)}  command {command_line(decision)}", markup=False)
+            console.print(f"{clock(story.now_s)}  {pack_line(decision)}  command {command_line(decision)}", markup=False, soft_wrap=True)
             at_s = story.now_s
         last = Shown(frozenset(alerts), decision.command.action, at_s)
 
@@ -214,19 +215,19 @@ def command_line(decision: Decision) -> str:
     if command.action != "none":
         words += f" ({command.mode})"
     if command.sequence is not None:
-        words += f", contactors: {command.sequence.step}"
+        words += f", {SEQUENCE[command.sequence.step]}"
     return words
 
 
 def what(alert: Alert) -> str:
-    """``internal short, cell 11: 12.3 K, limit 10 K``"""
+    """``internal short, cell 11: falling cell hot 12.30 K, limit 10``"""
     where = f", cell {alert.cell}" if alert.cell is not None else f", probe {alert.probe}" if alert.probe is not None else ""
     text = alert.hazard.replace("_", " ") + where
     if alert.evidence:
-        first = alert.evidence[0]
-        text += f": {first.rule.replace('_', ' ')} {value(first.value, 2)} {first.unit}"
-        if first.limit is not None:
-            text += f", limit {first.limit:g}"
+        gravest = alert.evidence[0]
+        text += f": {gravest.rule.replace('_', ' ')} {value(gravest.value, 2)} {gravest.unit}"
+        if gravest.limit is not None:
+            text += f", limit {gravest.limit:g}"
     return text
 
 

@@ -86,7 +86,7 @@ class Alerts:
                 self._standing = {}
             return {}
         groups: dict[Place, _Group] = {}
-        for finding in findings:
+        for finding in sorted(findings, key=lambda finding: -finding.level):  # the gravest evidence stands first
             place = Place(finding.hazard, finding.kind, finding.where)
             group = groups.setdefault(place, _Group(finding.since_ns))
             group.since_ns = min(group.since_ns, finding.since_ns)
