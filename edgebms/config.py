@@ -6,6 +6,7 @@ is repaired. Nothing is read at import.
 
 from __future__ import annotations
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ from msgspec import Meta
 from edgebms.errors import ConfigError
 from edgebms.vocabulary import Mode, SiteKind
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e6)]
 Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -74,7 +75,7 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per-cell values travel in a decision (0 = in every one)."""
 
     ndjson: str = "-"
-    cells_every_s: Annotated[float, Meta(ge=0)] = 60.0
+    cells_every_s: Annotated[float, Meta(ge=0, le=1e6)] = 60.0
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -92,6 +93,11 @@ def parse(text: str, where: str = "config") -> Config:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}", where=where, mend="mend the line named") from None
+    return convert(data, where)
+
+
+def convert(data: object, where: str) -> Config:
+    """From parsed TOML to a checked Config. Raises ConfigError."""
     try:
         config = msgspec.convert(data, Config)
     except msgspec.ValidationError as error:
@@ -106,6 +112,9 @@ def parse(text: str, where: str = "config") -> Config:
         if names.count(name) > 1:
             raise ConfigError(f"two packs are called {name!r}", where=f"{where}: pack", mend="give each pack a name of its own")
     for i, pack in enumerate(config.pack):
+        for row, value in pack.thresholds.items():
+            if not math.isfinite(value):
+                raise ConfigError(f"{value} is no threshold", where=f"{where}: pack[{i}].thresholds.{row}", mend="give a number")
         check_probes(pack, f"{where}: pack[{i}].probe_of_cell")
     return config
 
