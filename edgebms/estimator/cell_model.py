@@ -47,7 +47,7 @@ def resample(table: Table, soc: Floats, temperature_c: Floats, log: bool) -> Flo
 class CellModel:
     """Curves of ``card`` for ``cells`` cells. ``look`` fills the arrays in place and returns nothing.
 
-    After ``look(soc, temperature_c)``: map (ROWS, cells) with the rows named above.
+    After ``look(soc, temperature_c)``: map (ROWS, cells) with the rows named above, slope likewise per unit of SOC.
     """
 
     def __init__(self, card: CellCard, cells: int) -> None:
@@ -71,33 +71,48 @@ class CellModel:
         grid[ERROR] = resample(card.accuracy.voltage_v, soc, grid_c, log=True)
         self._map = grid.reshape(ROWS, -1)
         self.map = np.zeros((ROWS, cells))
+        self.slope = np.zeros((ROWS, cells))
 
     def look(self, soc: Floats, temperature_c: Floats) -> None:
-        """Fill ``map`` at ``soc`` and ``temperature_c`` of shape (cells,), both finite."""
+        """Fill ``map`` and ``slope`` (its derivative over SOC) at ``soc`` and ``temperature_c``, (cells,), finite."""
         row, weight_t = place(temperature_c, T_LOW_C, T_STEP_K, self._map.shape[1] // self._map_width)
         column, weight_s = place(soc, SOC_LOW, MAP_STEP, self._map_width)
         base = row * self._map_width + column
-        low = self._map[:, base]
-        low += weight_s * (self._map[:, base + 1] - low)
+        flat = self._map
+        low, low_step = flat.take(base, axis=1), flat.take(base + 1, axis=1)
         base += self._map_width
-        high = self._map[:, base]
-        high += weight_s * (self._map[:, base + 1] - high)
+        high, high_step = flat.take(base, axis=1), flat.take(base + 1, axis=1)
+        low_step -= low
+        high_step -= high
         high -= low
         high *= weight_t
-        np.add(low, high, out=self.map)
+        low += high
+        high_step -= low_step
+        high_step *= weight_t
+        low_step += high_step
+        np.multiply(low_step, 1.0 / MAP_STEP, out=self.slope)
+        low_step *= weight_s
+        np.add(low, low_step, out=self.map)
 
     def ocv_v(self, soc: Floats, temperature_c: Floats) -> Floats:
         """Open-circuit voltage, V. soc (..., cells), temperature_c (cells,)."""
         row, weight_t = place(temperature_c, T_LOW_C, T_STEP_K, self._ocv.size // self._ocv_width)
         column, weight_s = place(soc, SOC_LOW, OCV_STEP, self._ocv_width)
         base = row * self._ocv_width + column
-        low = self._ocv[base]
-        low += weight_s * (self._ocv[base + 1] - low)
+        flat = self._ocv
+        low, low_step = flat.take(base), flat.take(base + 1)
         base += self._ocv_width
-        high = self._ocv[base]
-        high += weight_s * (self._ocv[base + 1] - high)
-        result: Floats = low + weight_t * (high - low)
-        return result
+        high, high_step = flat.take(base), flat.take(base + 1)
+        low_step -= low
+        low_step *= weight_s
+        low += low_step
+        high_step -= high
+        high_step *= weight_s
+        high += high_step
+        high -= low
+        high *= weight_t
+        low += high
+        return low
 
     def soc_of_ocv(self, voltage_v: Floats, temperature_c: Floats) -> Floats:
         """SOC at which the open-circuit voltage is ``voltage_v``; (cells,). Clipped to the card's curve."""
@@ -141,7 +156,8 @@ def ocv_grid(card: CellCard, soc: Floats, temperature_c: Floats) -> Floats:
 def place(x: Floats, low: float, step: float, count: int) -> tuple[NDArray[np.intp], Floats]:
     """Index of the grid point below ``x`` and the weight of the one above; clipped to the grid."""
     at = (x - low) * (1.0 / step)
-    np.clip(at, 0.0, count - 1.000001, out=at)
+    np.maximum(at, 0.0, out=at)
+    np.minimum(at, count - 1.000001, out=at)
     index = at.astype(np.intp)
     at -= index
     return index, at

@@ -4,8 +4,8 @@ States of a cell: SOC; the currents through the resistors of the RC pairs; a vol
 card's curve is off at this SOC); the logarithm of the resistance scale; the current sensor's offset.
 The error of a card is no white noise: at 1 Hz one sample tells little that the one before did not.
 So the bias is a process over SOC and time, and measurement noise counts per second, not per sample.
-Cells are independent: no figure of one depends on another's. Plett, J. Power Sources 134 (2004)
-252-292 for the equations of the filter.
+A start is fast because its covariance is wide, and slows as that shrinks. Cells are independent: no
+figure of one depends on another's. Plett, J. Power Sources 134 (2004) 252-292 for the filter's equations.
 """
 
 from __future__ import annotations
@@ -21,9 +21,13 @@ from edgebms.estimator.cell_model import ERROR, EXCHANGE, GAS_OVER_FARADAY, HYST
 from edgebms.vocabulary import Source
 
 Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
-SOC, I1, BIAS, SCALE, OFFSET, STATES = 0, 1, 1 + PAIRS, 2 + PAIRS, 3 + PAIRS, 4 + PAIRS
-SOC_MIN, SOC_MAX = -0.08, 1.04
+SOC, PAIR, BIAS, SCALE, OFFSET, STATES = 0, 1, 1 + PAIRS, 2 + PAIRS, 3 + PAIRS, 4 + PAIRS
+MOVED = 1 + PAIRS
+"""The states that the current moves: SOC and the pairs."""
+SOC_MIN, SOC_MAX = -0.08, 1.05
+SCALE_MAX = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,18 +36,21 @@ class Tuning:
 
     bias: standard deviation of the voltage bias over the card's stated voltage error. bias_swing: change
     of SOC, bias_s: time over which the bias is forgotten. noise: standard deviation of what the model
-    leaves unexplained from moment to moment over the card's error, noise_s: its correlation time.
-    drop: error per volt of overpotential. scale: prior of the resistance scale over the card's,
-    scale_s: time in which it wanders by its prior. offset_c: prior of the current offset (1/h).
-    relaxed_c: prior of the RC currents after a start (1/h). current_c: uncertainty of an unmeasured current.
+    leaves unexplained from moment to moment over the card's error, drop: the same per volt of
+    overpotential, noise_s: their correlation time. pair: error of the RC currents, relative.
+    scale: prior of the resistance scale over the card's, scale_s: time in which it wanders by its prior.
+    offset_c, offset_s: the same of the current offset (1/h). relaxed_c: prior of the RC currents after a
+    start (1/h). counting: error of counted charge per square root of the SOC moved. current_c: prior of an
+    unmeasured current (1/h). clip: innovations beyond so many standard deviations count as that many.
     """
 
     bias: float = 1.0
     bias_swing: float = 0.1
     bias_s: float = 20_000.0
     noise: float = 1.0
-    noise_s: float = 20.0
     drop: float = 0.1
+    noise_s: float = 20.0
+    pair: float = 0.1
     scale: float = 1.0
     scale_s: float = 10_000.0
     offset_c: float = 0.02
@@ -51,12 +58,15 @@ class Tuning:
     relaxed_c: float = 0.3
     counting: float = 0.01
     current_c: float = 0.5
+    clip: float = 4.0
 
 
 TUNED = Tuning()
 
 REST_C = 0.02
 """A cell rests below this current (1/h)."""
+SLEEP_C = 0.002
+"""Prior of the current in a gap with rest on both sides (1/h)."""
 ANCHOR_REST_S = 600.0
 ANCHOR_SIGMA = 0.03
 GAP_S = 120.0
@@ -76,19 +86,21 @@ class Kalman:
         self.card, self.cells, self.tuning = card, cells, tuning
         self.model = CellModel(card, cells)
         self._coulomb = 1.0 / (3600.0 * card.capacity_ah)
+        self._rest_a = REST_C * card.capacity_ah
         self._x = np.zeros((STATES, cells))
         self._p = np.zeros((STATES, STATES, cells))
-        self._h = np.zeros((STATES, cells))
-        self._h[BIAS] = 1.0
-        self._a = np.ones((STATES, cells))
-        self._g = np.zeros((STATES, cells))
+        self._h = np.ones((STATES, cells))
+        self._keep = np.ones((STATES, cells))
+        self._gain_a = np.zeros((MOVED, cells))
+        self._outer = np.zeros((STATES, STATES, cells))
         self._started = np.zeros(cells, dtype=bool)
+        self._running = False
         self._temperature_c = np.full(cells, np.nan)
+        self._hysteresis = np.zeros(cells)
+        self._hysteresis_open = np.ones(cells)
+        self._rest_s = np.zeros(cells)
         self._time_s = math.nan
         self._current_a = math.nan
-        self._hysteresis = 0.0
-        self._hysteresis_known = 0.0
-        self._rest_s = 0.0
         self.soc = np.full(cells, np.nan)
         self.soc_sigma = np.full(cells, np.nan)
         self.innovation_v = np.full(cells, np.nan)
@@ -103,165 +115,211 @@ class Kalman:
         """One snapshot: ``current_a`` of one cell since the last one (positive while charging, NaN =
         unknown), ``voltage_v`` and ``temperature_c`` of shape (cells,), NaN = unknown."""
         dt_s = time_s - self._time_s
-        dt_s = max(dt_s, 0.0) if dt_s == dt_s else 0.0
-        self._time_s = time_s
-        temperature = self._temperatures(temperature_c)
-        known = np.isfinite(voltage_v)
-        current = current_a if math.isfinite(current_a) else 0.0
-        if dt_s > 0.0:
-            self._predict(dt_s, current_a)
-        self.model.look(self._x[SOC], temperature)
-        fresh = known & ~self._started
-        if fresh.any():
-            self._start(fresh, voltage_v, current, temperature)
-        self._update(dt_s, current_a, current, voltage_v, temperature, known & self._started)
-        self._publish(dt_s)
-
-    def _temperatures(self, temperature_c: Floats) -> Floats:
-        """The last known temperature of each cell; 25 degC where there never was one."""
-        np.copyto(self._temperature_c, temperature_c, where=np.isfinite(temperature_c))
-        temperature: Floats = np.nan_to_num(self._temperature_c, nan=25.0)
-        return temperature
-
-    def _predict(self, dt_s: float, current_a: float) -> None:
-        tuning, x, p = self.tuning, self._x, self._p
-        capacity = self.card.capacity_ah
-        before = self._current_a
-        self._current_a = current_a
+        dt_s = max(dt_s, 0.0) if math.isfinite(dt_s) else 0.0
+        if math.isfinite(time_s):
+            self._time_s = time_s
+        sigma_c = 0.0
+        flowing = current_a
         if dt_s > GAP_S:
             # What flowed in the gap is not known; that little flowed before and after makes a rest likely.
-            ends = [abs(a) for a in (before, current_a) if math.isfinite(a)]
-            flowing = min(ends) if ends else capacity
-            sigma_a = 0.002 * capacity + flowing if flowing < REST_C * capacity else tuning.current_c * capacity
-            current = 0.0
-        elif math.isfinite(current_a):
-            current, sigma_a = current_a, tuning.counting * abs(current_a)
-        else:
-            current, sigma_a = 0.0, tuning.current_c * capacity
-        charge = dt_s * self._coulomb
-        swing = abs(current) * charge
-        # RC pairs, exactly for a constant current.
-        rates = self.model.map[RATE : RATE + PAIRS]
-        a, g = self._a, self._g
-        decay = np.exp(rates * -dt_s)
-        a[I1 : I1 + PAIRS] = decay
-        g[I1 : I1 + PAIRS] = decay - 1.0
-        g[SOC] = -charge
-        forget = math.exp(-swing / tuning.bias_swing - dt_s / tuning.bias_s)
-        a[BIAS] = forget
-        real = current - x[OFFSET]
-        x[SOC] += charge * real
-        x[I1 : I1 + PAIRS] = decay * x[I1 : I1 + PAIRS] + (1.0 - decay) * real
-        x[BIAS] *= forget
-        # P <- F P F' with F = diag(a) + g e_offset'
-        cross = a * p[OFFSET] + (0.5 * p[OFFSET, OFFSET]) * g
-        cross[OFFSET] = p[OFFSET, OFFSET]
-        p *= a[:, None]
-        p *= a[None, :]
-        p += g[:, None] * cross[None, :]
-        p += cross[:, None] * g[None, :]
-        error = self.model.map[ERROR]
-        p[BIAS, BIAS] += (1.0 - forget * forget) * (tuning.bias * error) ** 2
-        scale = tuning.scale * self.card.accuracy.resistance
-        p[SCALE, SCALE] += 2.0 * scale * scale * dt_s / tuning.scale_s
-        offset = tuning.offset_c * capacity
-        p[OFFSET, OFFSET] += 2.0 * offset * offset * dt_s / tuning.offset_s
-        p[SOC, SOC] += (sigma_a * charge) ** 2
-        if sigma_a > REST_C * capacity:
-            p[I1, I1] += ((1.0 - decay[0]) * sigma_a) ** 2
-            for k in range(1, PAIRS):
-                p[I1 + k, I1 + k] += ((1.0 - decay[k]) * sigma_a) ** 2
-        fade = math.exp(-swing / self.card.ocv.hysteresis_swing)
-        self._hysteresis = fade * self._hysteresis + (1.0 - fade) * math.copysign(1.0, current)
-        self._hysteresis_known = 1.0 - (1.0 - self._hysteresis_known) * fade
-        self._rest_s = self._rest_s + dt_s if abs(current) < REST_C * capacity and sigma_a < tuning.current_c * capacity else 0.0
+            rested = abs(self._current_a) < self._rest_a and abs(current_a) < self._rest_a
+            sigma_c, flowing = (SLEEP_C if rested else self.tuning.current_c), 0.0
+        elif not math.isfinite(current_a):
+            sigma_c, flowing = self.tuning.current_c, 0.0
+        self._current_a = current_a
+        self._advance(dt_s, flowing, sigma_c, voltage_v, temperature_c, current_a)
 
-    def _drop(self, current_a: float, temperature_c: Floats) -> tuple[Floats, Floats]:
-        """Overpotential of R0 and charge transfer at the card's scale, V, and its slope, ohm."""
-        table = self.model.map
+    def step_many(self, dt_s: Floats, current_a: Floats, voltage_v: Floats, temperature_c: Floats) -> None:
+        """The same for cells that are no pack: each with its own time step and current, finite, no gaps.
+        For evaluation and tuning, where many logs run beside each other."""
+        self._advance(dt_s, current_a, 0.0, voltage_v, temperature_c, current_a)
+
+    def _advance(
+        self,
+        dt_s: float | Floats,
+        flowing_a: float | Floats,
+        sigma_c: float,
+        voltage_v: Floats,
+        temperature_c: Floats,
+        current_a: float | Floats,
+    ) -> None:
+        known = np.isfinite(voltage_v)
+        measured_c = np.isfinite(temperature_c)
+        np.copyto(self._temperature_c, temperature_c, where=measured_c)
+        temperature = self._temperature_c
+        if not measured_c.all():
+            temperature = np.nan_to_num(temperature, nan=25.0)
+        if self._running:
+            self._predict(dt_s, flowing_a, sigma_c)
+        unknown_a = isinstance(current_a, float) and not math.isfinite(current_a)
+        now_a = 0.0 if unknown_a else current_a
+        fresh = known > self._started
+        if fresh.any():
+            self._start(fresh, voltage_v, now_a, temperature)
+        if self._running:
+            self.model.look(self._x[SOC], temperature)
+            self._update(dt_s, now_a, unknown_a, voltage_v, temperature, known)
+        self._publish(dt_s)
+
+    def _predict(self, dt_s: float | Floats, current_a: float | Floats, sigma_c: float) -> None:
+        tuning, x, p, model = self.tuning, self._x, self._p, self.model
+        capacity = self.card.capacity_ah
+        charge = dt_s * self._coulomb
+        swing = np.abs(current_a) * charge
+        # RC pairs, exactly for a constant current.
+        keep, gain = self._keep, self._gain_a
+        decay = np.exp(model.map[RATE : RATE + PAIRS] * -dt_s)
+        keep[PAIR : PAIR + PAIRS] = decay
+        gain[PAIR:] = 1.0 - decay
+        gain[SOC] = charge
+        forget = np.exp(-(swing / tuning.bias_swing + dt_s / tuning.bias_s))
+        keep[BIAS] = forget
+        real = current_a - x[OFFSET]
+        x *= keep
+        x[:MOVED] += gain * real
+        # P <- F P F' with F = diag(keep) - (gain, 0...) e_offset'
+        cross = keep * p[OFFSET]
+        cross[:MOVED] -= (0.5 * p[OFFSET, OFFSET]) * gain
+        p *= np.multiply(keep[:, None], keep[None, :], out=self._outer)
+        p[:MOVED] -= gain[:, None] * cross[None, :]
+        p[:, :MOVED] -= cross[:, None] * gain[None, :]
+        p[BIAS, BIAS] += (1.0 - forget * forget) * (tuning.bias * model.map[ERROR]) ** 2
+        scale = tuning.scale * self.card.accuracy.resistance
+        p[SCALE, SCALE] += (2.0 * scale * scale / tuning.scale_s) * dt_s
+        offset = tuning.offset_c * capacity
+        p[OFFSET, OFFSET] += (2.0 * offset * offset / tuning.offset_s) * dt_s
+        p[SOC, SOC] += tuning.counting**2 * swing
+        wander = (1.0 - decay * decay) * (tuning.pair * current_a) ** 2
+        if sigma_c:
+            # One unknown current through all of it: the charge moved and the pairs' share are one error.
+            spread = (sigma_c * capacity) * gain
+            p[:MOVED, :MOVED] += spread[:, None] * spread[None, :]
+        for k in range(PAIRS):
+            p[PAIR + k, PAIR + k] += wander[k]
+        fade = np.exp(swing * (-1.0 / self.card.ocv.hysteresis_swing))
+        self._hysteresis *= fade
+        self._hysteresis += (1.0 - fade) * np.sign(current_a)
+        self._hysteresis_open *= fade
+        self._rest_s += dt_s
+        self._rest_s *= (np.abs(current_a) < self._rest_a) * (sigma_c <= SLEEP_C)
+
+    def _drop(self, current_a: float | Floats, temperature_c: Floats) -> tuple[Floats, Floats, Floats]:
+        """Overpotential of R0 and charge transfer at the card's scale, V; its slopes over current, ohm, and SOC, V."""
+        table, slope = self.model.map, self.model.slope
         thermal = (2.0 * GAS_OVER_FARADAY) * (temperature_c + KELVIN)
         ratio = (0.5 * current_a) / table[EXCHANGE]
+        root = thermal / np.sqrt(1.0 + ratio * ratio)
         drop = table[R0] * current_a + thermal * np.arcsinh(ratio)
-        slope = table[R0] + 0.5 * thermal / (table[EXCHANGE] * np.sqrt(1.0 + ratio * ratio))
-        return drop, slope
+        over_current = table[R0] + 0.5 * root / table[EXCHANGE]
+        over_soc = slope[R0] * current_a - root * ratio * slope[EXCHANGE] / table[EXCHANGE]
+        return drop, over_current, over_soc
 
-    def _start(self, fresh: NDArray[np.bool_], voltage_v: Floats, current_a: float, temperature_c: Floats) -> None:
+    def _start(self, fresh: Flags, voltage_v: Floats, current_a: float | Floats, temperature_c: Floats) -> None:
         """First guess from the first voltage: open-circuit voltage with the drop taken off, iterated."""
-        tuning, x, p = self.tuning, self._x, self._p
-        voltage = np.where(fresh, voltage_v, 3.0)
+        tuning, capacity = self.tuning, self.card.capacity_ah
         soc = np.full(self.cells, 0.5)
+        voltage = np.where(fresh, voltage_v, 3.0)
         for _ in range(4):
             self.model.look(soc, temperature_c)
-            drop, _ = self._drop(current_a, temperature_c)
+            drop, _, _ = self._drop(current_a, temperature_c)
             soc = np.clip(self.model.soc_of_ocv(voltage - drop, temperature_c), SOC_MIN, SOC_MAX)
-        capacity = self.card.capacity_ah
-        prior = np.zeros((STATES, self.cells))
-        prior[SOC] = 0.5
-        prior[I1 : I1 + PAIRS] = tuning.relaxed_c * capacity
-        prior[BIAS] = tuning.bias * self.model.map[ERROR]
-        prior[SCALE] = tuning.scale * self.card.accuracy.resistance
-        prior[OFFSET] = tuning.offset_c * capacity
-        first = np.zeros((STATES, self.cells))
-        first[SOC] = soc
-        x[:, fresh] = first[:, fresh]
+        sigma = np.empty((STATES, self.cells))
+        sigma[SOC] = 0.5
+        sigma[PAIR : PAIR + PAIRS] = tuning.relaxed_c * capacity
+        sigma[BIAS] = tuning.bias * self.model.map[ERROR]
+        sigma[SCALE] = tuning.scale * self.card.accuracy.resistance
+        sigma[OFFSET] = tuning.offset_c * capacity
+        self._x[:, fresh] = 0.0
+        self._x[SOC, fresh] = soc[fresh]
+        self._p[:, :, fresh] = 0.0
         for i in range(STATES):
-            p[i][:, fresh] = 0.0
-            p[i, i, fresh] = prior[i, fresh] ** 2
+            self._p[i, i, fresh] = sigma[i, fresh] ** 2
+        self._hysteresis[fresh] = 0.0
+        self._hysteresis_open[fresh] = 1.0
+        self._rest_s[fresh] = 0.0
         self._started |= fresh
+        self._running = True
 
     def _update(
-        self, dt_s: float, measured_a: float, current_a: float, voltage_v: Floats, temperature_c: Floats, known: NDArray[np.bool_]
+        self, dt_s: float | Floats, current_a: float | Floats, unknown_a: bool, voltage_v: Floats, temperature_c: Floats, known: Flags
     ) -> None:
-        tuning, x, p, h = self.tuning, self._x, self._p, self._h
-        table = self.model.map
+        tuning, x, p, h, model = self.tuning, self._x, self._p, self._h, self.model
+        table = model.map
         scale = np.exp(x[SCALE])
-        drop, slope = self._drop(current_a, temperature_c)
-        pairs = table[RC : RC + PAIRS]
-        polarisation = (pairs * x[I1 : I1 + PAIRS]).sum(axis=0)
+        drop, over_current, over_soc = self._drop(current_a, temperature_c)
+        pair_v = table[RC : RC + PAIRS] * x[PAIR : PAIR + PAIRS]
+        polarisation = np.add.reduce(pair_v, axis=0)
         total = scale * (drop + polarisation)
+        over_soc += np.add.reduce(model.slope[RC : RC + PAIRS] * x[PAIR : PAIR + PAIRS], axis=0)
         # The slope of the curve as far as the SOC is uncertain: on a plateau a tangent would claim too little.
-        spread = np.clip(np.sqrt(p[SOC, SOC]), 0.005, 0.25)
-        around = self.model.ocv_v(np.stack((x[SOC], x[SOC] - spread, x[SOC] + spread)), temperature_c)
-        h[SOC] = (around[2] - around[1]) / (2.0 * spread)
-        np.multiply(scale, pairs, out=h[I1 : I1 + PAIRS])
+        spread = np.sqrt(p[SOC, SOC])
+        np.maximum(spread, 0.004, out=spread)
+        np.minimum(spread, 0.25, out=spread)
+        around = np.empty((3, self.cells))
+        around[0] = x[SOC]
+        np.subtract(x[SOC], spread, out=around[1])
+        np.add(x[SOC], spread, out=around[2])
+        around = model.ocv_v(around, temperature_c)
+        np.divide(around[2] - around[1], 2.0 * spread, out=h[SOC])
+        h[SOC] += scale * over_soc
+        np.maximum(h[SOC], 0.0, out=h[SOC])
+        np.multiply(scale, table[RC : RC + PAIRS], out=h[PAIR : PAIR + PAIRS])
         h[SCALE] = total
-        h[OFFSET] = -scale * slope
-        expected = around[0] + self._hysteresis * table[HYSTERESIS] + x[BIAS] + total
-        innovation = voltage_v - expected
-        error = table[ERROR]
-        noise = (tuning.noise * error) ** 2 + (tuning.drop * total) ** 2
-        noise += (table[HYSTERESIS] * (1.0 - self._hysteresis_known)) ** 2
-        if not math.isfinite(measured_a):
-            noise += (tuning.current_c * self.card.capacity_ah * scale * slope) ** 2
+        np.multiply(scale, over_current, out=h[OFFSET])
+        noise = (tuning.noise * table[ERROR]) ** 2 + (tuning.drop * total) ** 2 + (table[HYSTERESIS] * self._hysteresis_open) ** 2
+        if unknown_a:
+            noise += (tuning.current_c * self.card.capacity_ah * h[OFFSET]) ** 2
+        np.negative(h[OFFSET], out=h[OFFSET])
         # Neighbouring samples share their error: together they count once in noise_s.
-        noise *= max(tuning.noise_s / dt_s, 1.0) if dt_s > 0.0 else 1.0
+        noise *= np.maximum(tuning.noise_s / np.maximum(dt_s, 1e-3), 1.0)
         noise += self.card.accuracy.sensor_v**2
+        innovation = voltage_v - (around[0] + self._hysteresis * table[HYSTERESIS] + x[BIAS] + total)
         ph = np.einsum("ijc,jc->ic", p, h)
         variance = np.einsum("ic,ic->c", h, ph) + noise
-        gain = ph / variance
-        gain *= known
-        x += gain * np.where(known, innovation, 0.0)
-        p -= gain[:, None] * ph[None, :]
-        np.clip(x[SOC], SOC_MIN, SOC_MAX, out=x[SOC])
-        np.clip(x[SCALE], -1.5, 1.5, out=x[SCALE])
-        self.innovation_v = np.where(known, innovation, np.nan)
-        self.innovation_sigma_v = np.sqrt(variance)
+        sigma = np.sqrt(variance)
+        ph *= known / sigma
+        self.innovation_v = innovation.copy()
+        innovation /= sigma
+        np.maximum(innovation, -tuning.clip, out=innovation)
+        np.minimum(innovation, tuning.clip, out=innovation)
+        innovation[~known] = 0.0
+        x += ph * innovation
+        p -= np.multiply(ph[:, None], ph[None, :], out=self._outer)
+        np.maximum(x[SOC], SOC_MIN, out=x[SOC])
+        np.minimum(x[SOC], SOC_MAX, out=x[SOC])
+        np.maximum(x[SCALE], -SCALE_MAX, out=x[SCALE])
+        np.minimum(x[SCALE], SCALE_MAX, out=x[SCALE])
+        self.innovation_sigma_v = sigma
         self.polarisation_v = scale * polarisation
 
-    def _publish(self, dt_s: float) -> None:
+    def _publish(self, dt_s: float | Floats) -> None:
         x, p = self._x, self._p
-        self.soc = np.where(self._started, x[SOC], np.nan)
-        self.soc_sigma = np.where(self._started, np.sqrt(p[SOC, SOC]), np.nan)
-        self.resistance_scale = np.where(self._started, np.exp(x[SCALE]), np.nan)
+        # Arrays of their own at every step: what was handed out must not change later.
+        self.soc = x[SOC].copy()
+        self.soc_sigma = np.sqrt(p[SOC, SOC])
+        self.resistance_scale = np.exp(x[SCALE])
         self.resistance_scale_sigma = self.resistance_scale * np.sqrt(p[SCALE, SCALE])
-        self.since_anchor_s += dt_s
+        self.since_anchor_s = self.since_anchor_s + dt_s
         rested = self._rest_s >= ANCHOR_REST_S
-        if rested:
-            anchored = self.soc_sigma < ANCHOR_SIGMA
-            self.since_anchor_s[anchored] = 0.0
-        self.source[self._started] = Source.FILTER
-        if rested:
-            self.source[self._started & (self.since_anchor_s == 0.0)] = Source.OCV
+        self.source[:] = Source.FILTER
+        if rested.any():
+            rested &= self.soc_sigma < ANCHOR_SIGMA
+            self.since_anchor_s[rested] = 0.0
+            self.source[rested] = Source.OCV
+        if not self._started.all():
+            waiting = ~self._started
+            for array in (
+                self.soc,
+                self.soc_sigma,
+                self.innovation_v,
+                self.innovation_sigma_v,
+                self.resistance_scale,
+                self.resistance_scale_sigma,
+                self.polarisation_v,
+            ):
+                array[waiting] = np.nan
+            self.since_anchor_s[waiting] = np.inf
+            self.source[waiting] = Source.UNKNOWN
 
     @property
     def current_offset_a(self) -> float:
@@ -274,32 +332,32 @@ class Kalman:
         return float(np.sqrt(np.median(self._p[OFFSET, OFFSET, self._started]))) if self._started.any() else math.nan
 
     @property
-    def anchored(self) -> NDArray[np.bool_]:
+    def anchored(self) -> Flags:
         """Cells that rest now with an SOC that the open-circuit voltage tells, (cells,)."""
-        rested: NDArray[np.bool_] = self.since_anchor_s == 0.0
+        rested: Flags = self.since_anchor_s == 0.0
         return rested
+
+    _SAVED = ("x", "p", "temperature_c", "hysteresis", "hysteresis_open", "rest_s")
 
     def state(self) -> dict[str, Floats]:
         """All that ``restore`` needs, as arrays."""
-        scalars = [self._time_s, self._current_a, self._hysteresis, self._hysteresis_known, self._rest_s]
-        return {
-            "x": self._x.copy(),
-            "p": self._p.copy(),
+        arrays = {name: getattr(self, f"_{name}").copy() for name in self._SAVED}
+        return arrays | {
             "started": self._started.astype(float),
-            "temperature_c": self._temperature_c.copy(),
             "since_anchor_s": self.since_anchor_s.copy(),
             "map": self.model.map.copy(),
-            "scalars": np.array(scalars),
+            "clock": np.array([self._time_s, self._current_a]),
         }
 
     def restore(self, arrays: dict[str, Floats]) -> None:
         """Take back what ``state`` gave. Raises ValueError when it is another pack's."""
-        if arrays["x"].shape != self._x.shape or arrays["p"].shape != self._p.shape:
+        if arrays["x"].shape != self._x.shape or arrays["map"].shape != self.model.map.shape:
             raise ValueError(f"saved for {arrays['x'].shape[-1]} cells, this pack has {self.cells}")
-        self._x[:], self._p[:] = arrays["x"], arrays["p"]
+        for name in self._SAVED:
+            getattr(self, f"_{name}")[:] = arrays[name]
         self._started[:] = arrays["started"] > 0.5
-        self._temperature_c[:] = arrays["temperature_c"]
+        self._running = bool(self._started.any())
         self.since_anchor_s[:] = arrays["since_anchor_s"]
         self.model.map[:] = arrays["map"]
-        self._time_s, self._current_a, self._hysteresis, self._hysteresis_known, self._rest_s = map(float, arrays["scalars"])
+        self._time_s, self._current_a = (float(value) for value in arrays["clock"])
         self._publish(0.0)
