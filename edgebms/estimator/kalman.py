@@ -80,6 +80,8 @@ class Kalman:
     expected voltage of this step (NaN where not measured) and its standard deviation.
     resistance_scale, resistance_scale_sigma: to the card's. polarisation_v: the RC pairs' voltage.
     since_anchor_s: time since the open-circuit voltage last told the SOC. source: codes of ``Source``.
+    since_start_s: time since the first voltage; step_s: since the snapshot before. For the student, which
+    sees what the filter sees: bias_v, offset_a, slope_v, overpotential_v, temperature_c.
     """
 
     def __init__(self, card: CellCard, cells: int, tuning: Tuning = TUNED) -> None:
@@ -109,6 +111,8 @@ class Kalman:
         self.resistance_scale_sigma = np.full(cells, np.nan)
         self.polarisation_v = np.full(cells, np.nan)
         self.since_anchor_s = np.full(cells, np.inf)
+        self.since_start_s = np.zeros(cells)
+        self.step_s: float | Floats = 0.0
         self.source = np.full(cells, Source.UNKNOWN, dtype=np.uint8)
 
     def step(self, time_s: float, current_a: float, voltage_v: Floats, temperature_c: Floats) -> None:
@@ -300,6 +304,8 @@ class Kalman:
         self.resistance_scale = np.exp(x[SCALE])
         self.resistance_scale_sigma = self.resistance_scale * np.sqrt(p[SCALE, SCALE])
         self.since_anchor_s = self.since_anchor_s + dt_s
+        self.since_start_s += dt_s
+        self.step_s = dt_s
         rested = self._rest_s >= ANCHOR_REST_S
         self.source[:] = Source.FILTER
         if rested.any():
@@ -319,6 +325,7 @@ class Kalman:
             ):
                 array[waiting] = np.nan
             self.since_anchor_s[waiting] = np.inf
+            self.since_start_s[waiting] = 0.0
             self.source[waiting] = Source.UNKNOWN
 
     @property
@@ -330,6 +337,31 @@ class Kalman:
     @property
     def current_offset_sigma_a(self) -> float:
         return float(np.sqrt(np.median(self._p[OFFSET, OFFSET, self._started]))) if self._started.any() else math.nan
+
+    @property
+    def bias_v(self) -> Floats:
+        """What the card's curve is off at this SOC, as the filter has it, V."""
+        return self._x[BIAS]
+
+    @property
+    def offset_a(self) -> Floats:
+        """Each cell's own opinion of the current sensor's offset, A."""
+        return self._x[OFFSET]
+
+    @property
+    def slope_v(self) -> Floats:
+        """What the voltage moves per unit of SOC, V, at the last update."""
+        return self._h[SOC]
+
+    @property
+    def overpotential_v(self) -> Floats:
+        """All that current does to the voltage, V, at the last update."""
+        return self._h[SCALE]
+
+    @property
+    def temperature_c(self) -> Floats:
+        """The last known temperature; NaN where there never was one."""
+        return self._temperature_c
 
     @property
     def anchored(self) -> Flags:
@@ -345,6 +377,7 @@ class Kalman:
         return arrays | {
             "started": self._started.astype(float),
             "since_anchor_s": self.since_anchor_s.copy(),
+            "since_start_s": self.since_start_s.copy(),
             "map": self.model.map.copy(),
             "clock": np.array([self._time_s, self._current_a]),
         }
@@ -358,6 +391,7 @@ class Kalman:
         self._started[:] = arrays["started"] > 0.5
         self._running = bool(self._started.any())
         self.since_anchor_s[:] = arrays["since_anchor_s"]
+        self.since_start_s[:] = arrays["since_start_s"]
         self.model.map[:] = arrays["map"]
         self._time_s, self._current_a = (float(value) for value in arrays["clock"])
         self._publish(0.0)
