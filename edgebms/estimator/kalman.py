@@ -341,22 +341,26 @@ class Kalman:
     @property
     def bias_v(self) -> Floats:
         """What the card's curve is off at this SOC, as the filter has it, V."""
-        return self._x[BIAS]
+        row: Floats = self._x[BIAS]
+        return row
 
     @property
     def offset_a(self) -> Floats:
         """Each cell's own opinion of the current sensor's offset, A."""
-        return self._x[OFFSET]
+        row: Floats = self._x[OFFSET]
+        return row
 
     @property
     def slope_v(self) -> Floats:
         """What the voltage moves per unit of SOC, V, at the last update."""
-        return self._h[SOC]
+        row: Floats = self._h[SOC]
+        return row
 
     @property
     def overpotential_v(self) -> Floats:
         """All that current does to the voltage, V, at the last update."""
-        return self._h[SCALE]
+        row: Floats = self._h[SCALE]
+        return row
 
     @property
     def temperature_c(self) -> Floats:
