@@ -64,7 +64,6 @@ class Assembler:
         self._sweep = -1
         self._fresh = False
         self._completed = False
-        self._any_frame = False
         self._latest_ns = NEVER_NS
         self._due_ns: int | None = None
         self._timeout_ns = round(rule.timeout_periods * profile.period_s * 1e9)
@@ -118,7 +117,7 @@ class Assembler:
             count = (data[counter.byte] >> counter.shift) & counter.mask
             if count == self._counters[number]:
                 self._refuse(FrameFault.COUNTER)
-            return None
+                return None
             self._counters[number] = count
         beside = NO_SLOT
         if mux is not None:
@@ -128,7 +127,7 @@ class Assembler:
                 if pack_wide:
                     self._beyond_until_ns = max(self._beyond_until_ns, time_ns + self._beyond_ns)
                 self._refuse(FrameFault.UNKNOWN_MULTIPLEXER)
-            return None
+                return None
             slot = found
         result = None
         if sweep is not None:
@@ -169,7 +168,7 @@ class Assembler:
     def poll(self, now_ns: int) -> Snapshot | None:
         """Let time pass: an incomplete snapshot when the sweep's time is over."""
         if self._due_ns is None:
-            self._due_ns = now_ns + (self._timeout_ns if self._any_frame else self._silence_ns)
+            self._due_ns = now_ns + self._silence_ns
             return None
         if now_ns < self._due_ns:
             return None
