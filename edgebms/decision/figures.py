@@ -97,8 +97,8 @@ def soc(state: CellState) -> Soc:
     high, high_cell = extreme(state.soc, low=False)
     if low is None or low_cell is None or high is None or high_cell is None:
         return Soc(None, None, None, None, SOURCES[state.source], known(state.current_offset_a))
-    sigma = max(float(state.soc_sigma[low_cell - 1]), float(state.soc_sigma[high_cell - 1]))
-    complete = math.isfinite(float(state.soc.sum()))
+    sigma = float(np.maximum(state.soc_sigma[low_cell - 1], state.soc_sigma[high_cell - 1]))
+    complete = bool(np.isfinite(state.soc).all())
     return Soc(
         pack=rounded(pack_soc(low, high)) if complete else None,
         min=rounded(low),

@@ -31,7 +31,7 @@ class Limiter:
     def __init__(self, card: CellCard, pack: PackConfig) -> None:
         self._float_v = pack.cells * card.limits.voltage_float_v
         self._min_v = pack.cells * card.limits.voltage_min_v
-        self._span_v = pack.cells * max(card.limits.voltage_max_v - card.limits.voltage_float_v, 0.0)
+        self._max_v = pack.cells * card.limits.voltage_max_v
         self._charge_share = 1.0
         self._discharge_share = 1.0
         self._charge_v: float | None = None
@@ -60,18 +60,19 @@ class Limiter:
             charge_a=magnitude(base.charge_a) * self._charge_share,
             discharge_a=magnitude(base.discharge_a) * self._discharge_share,
             charge_v=self._lower_charge_v(base.charge_v, no_charge, dt_s),
-            discharge_v=base.discharge_v if math.isfinite(base.discharge_v) and base.discharge_v > 0 else self._min_v,
+            discharge_v=max(base.discharge_v, self._min_v) if math.isfinite(base.discharge_v) else self._min_v,
             reasons=tuple(reasons),
         )
 
     def _lower_charge_v(self, base_v: float, no_charge: bool, dt_s: float) -> float:
-        base_v = max(base_v, self._float_v) if math.isfinite(base_v) else self._float_v
-        last_v = base_v if self._charge_v is None else self._charge_v
-        step_v = self._span_v * dt_s / CHARGE_V_RAMP_S
+        base_v = min(max(base_v, self._float_v), self._max_v) if math.isfinite(base_v) else self._float_v
+        if self._charge_v is None:  # nothing was said yet that a step could depart from
+            self._charge_v = self._float_v if no_charge else base_v
+        step_v = (self._max_v - self._float_v) * dt_s / CHARGE_V_RAMP_S
         if no_charge:
-            self._charge_v = self._float_v if self._charge_v is None else max(self._float_v, min(base_v, last_v - step_v))
+            self._charge_v = max(self._float_v, min(base_v, self._charge_v - step_v))
         else:
-            self._charge_v = min(base_v, last_v + step_v)
+            self._charge_v = min(base_v, self._charge_v + step_v)
         return self._charge_v
 
 
