@@ -3,6 +3,7 @@
 import json
 import math
 from importlib import resources
+from pathlib import Path
 
 import jsonschema
 import msgspec
@@ -15,7 +16,7 @@ from snapshots import blind_snapshot
 
 from edgebms.cli import schema as schema_verb
 from edgebms.decision import types
-from edgebms.vocabulary import Action, Cause, Level, Mode, ReasonerStatus, Source
+from edgebms.vocabulary import Action, Cause, Level, Mode, ReasonerStatus, Restraint, Source
 
 SHIPPED = json.loads((resources.files("edgebms") / "decision" / "decision.schema.json").read_text())
 VALIDATOR = jsonschema.Draft202012Validator(SHIPPED, format_checker=jsonschema.FormatChecker())
@@ -134,3 +135,14 @@ def test_cells_travel_first_then_at_their_rate_and_on_request():
     voltages = np.linspace(3.6, 3.7, CELLS)
     decider.arbiter.request_cells()
     assert list(decider.at(63.0, voltage_v=voltages).cells.voltage_v) == voltages.tolist()
+
+
+def test_the_page_names_every_field_of_the_decision_and_of_its_command():
+    page = (Path(__file__).parents[2] / "docs" / "decision.md").read_text()
+    names = set(SHIPPED["properties"])
+    for part in ("Soc", "Soh", "Limits", "Command", "Quality", "ContactorSequence", "MeasuredValues", "CellValues"):
+        names |= set(SHIPPED["$defs"][part]["properties"])
+    exempt = {"discharge_v", "elapsed_s"}  # named by their table or sentence
+    assert [name for name in sorted(names - exempt) if f"`{name}`" not in page and f".{name}`" not in page] == []
+    assert [reason for reason in Restraint if f"`{reason}`" not in page] == []
+    assert [status for status in ReasonerStatus if f"`{status}`" not in page] == []
