@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from edgebms.errors import EdgebmsError
 
@@ -12,6 +13,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hil", description="The rig: a simulated pack, its faults, and its frames.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     verbs.add_parser("plant-check", help="the plant against published figures").set_defaults(func=plant_check)
+    demo = verbs.add_parser("record-demo", help="write the shipped demo log again")
+    demo.add_argument("-o", "--output", type=Path, metavar="LOG", help="default: the one in the catalogue")
+    demo.set_defaults(func=record_demo)
+    encode = verbs.add_parser("encode", help="a BDF file (parquet or CSV) as a candump log in our protocol")
+    encode.add_argument("bdf", type=Path, metavar="FILE")
+    encode.add_argument("-o", "--output", type=Path, metavar="LOG", required=True)
+    encode.add_argument("--profile", default="edgebms", help="edgebms or edgebms_fd; default edgebms")
+    encode.set_defaults(func=encode_bdf)
     return parser
 
 
@@ -20,6 +29,23 @@ def plant_check(_args: argparse.Namespace) -> int:
 
     for line in lines():
         print(line, flush=True)
+    return 0
+
+
+def record_demo(args: argparse.Namespace) -> int:
+    from hil.record_demo import DEMO_LOG, record
+
+    path = args.output or DEMO_LOG
+    count = record(path)
+    print(f"{path}: {count} frames, {path.stat().st_size / 1000:.0f} kB")
+    return 0
+
+
+def encode_bdf(args: argparse.Namespace) -> int:
+    from hil.candump import write
+    from hil.encode_bdf import frames
+
+    print(f"{args.output}: {write(args.output, frames(args.bdf, args.profile))} frames")
     return 0
 
 

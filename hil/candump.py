@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Iterable
+from contextlib import nullcontext
 from pathlib import Path
 
 from edgebms.inlet.frame import Frame
@@ -22,10 +24,10 @@ def line(frame: Frame) -> str:
 
 
 def write(path: Path, frames: Iterable[Frame]) -> int:
-    """Write ``frames`` to ``path``; returns their number."""
+    """Write ``frames`` to ``path``, gzipped where it ends in .gz; returns their number. Same frames, same bytes."""
     count = 0
-    with path.open("w", encoding="ascii", newline="\n") as file:
+    with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) if path.suffix == ".gz" else nullcontext(raw) as file:
         for frame in frames:
-            file.write(line(frame))
+            file.write(line(frame).encode("ascii"))
             count += 1
     return count

@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
                 story.feed(decision)
                 show(story, decision)
 
-            totals = replay_files([folder / "demo.log"], config, discard, speed=speed, on_decision=on_decision)
+            totals = replay_files([folder / "demo.log.gz"], config, discard, speed=speed, on_decision=on_decision)
     if not live:
         console.print()
     for line in story.ending():
