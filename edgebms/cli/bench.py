@@ -1,7 +1,8 @@
 """``edgebms bench``: the whole line on one core, from encoded frames to JSON bytes.
 
-Latency counts from a snapshot's last frame to the bytes of its decision. Beside it stands a peer on
-the same frames in the same run: cantools' own decode, which does nothing of the rest.
+Latency counts from a snapshot's last frame to the bytes of its decision; cpu_us is the processor time
+of the same stretch, which neighbours on a shared machine do not lengthen. Beside it stands a peer on the
+same frames in the same run: cantools' own decode, which does nothing of the rest.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Result:
     state_student: str
     reasoner: str
     latency_us: dict[str, float]
+    cpu_us: dict[str, float]
     decisions_per_s: float
     frames_per_s: float
     frames_per_snapshot: float
@@ -77,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
         else:
             latency = result.latency_us
             print(
-                f"{result.cells:4d} cells  p50 {latency['p50']:6.0f} us  p99 {latency['p99']:6.0f} us  p99.9 {latency['p999']:6.0f} us  "
+                f"{result.cells:4d} cells  p50 {latency['p50']:6.0f} us  p99 {latency['p99']:6.0f} us  p99.9 {latency['p999']:6.0f} us "
+                f"(CPU {result.cpu_us['p50']:.0f}/{result.cpu_us['p99']:.0f}/{result.cpu_us['p999']:.0f})  "
                 f"{result.frames_per_s:8,.0f} frames/s  {result.decisions_per_s:6,.0f} decisions/s  x{result.ratio_to_peer:.2f} of cantools' decode alone  "
                 f"RSS {result.rss_mb:.0f} MB  ready {result.ready_s:.2f} s",
                 flush=True,
@@ -99,13 +102,15 @@ def measure(cells: int, profile: str, card: str, student: str, seconds: float) -
         students=Students(state=student),
     )
     latencies_ns: list[int] = []
-    started_ns = 0
+    cpu_ns: list[int] = []
+    started_ns = started_cpu_ns = 0
     status = ""
 
     def emit(decision: Decision) -> None:
         nonlocal status
         encode(decision)
         latencies_ns.append(time.perf_counter_ns() - started_ns)
+        cpu_ns.append(time.thread_time_ns() - started_cpu_ns)
         status = str(decision.provenance.state_student)
 
     clock = LogClock()
@@ -122,6 +127,7 @@ def measure(cells: int, profile: str, card: str, student: str, seconds: float) -
             peer_frames = chunk[:3000]
         begun_ns = time.perf_counter_ns()
         for frame in chunk:
+            started_cpu_ns = time.thread_time_ns()
             started_ns = time.perf_counter_ns()
             clock.set_ns(frame.time_ns)
             loop.tick()
@@ -129,16 +135,19 @@ def measure(cells: int, profile: str, card: str, student: str, seconds: float) -
         busy_ns += time.perf_counter_ns() - begun_ns
         frames += len(chunk)
         if number == 0:
-            del latencies_ns[: len(latencies_ns) // 2]  # first calls warm caches; a daemon does so once
+            del latencies_ns[:], cpu_ns[:]  # first calls warm caches; a daemon does so once
         rss = max(rss, rss_bytes())
-    latency_us = {name: float(np.percentile(latencies_ns, q)) / 1e3 for name, q in (("p50", 50), ("p99", 99), ("p999", 99.9))}
     peer = cantools_frames_per_s(profile, peer_frames)
     frames_per_s = frames / busy_ns * 1e9
     decisions = round(seconds / SWEEP_S)
     return Result(
-        cells, profile, status, "absent", latency_us, decisions / busy_ns * 1e9, frames_per_s, frames / decisions,
+        cells, profile, status, "absent", percentiles_us(latencies_ns), percentiles_us(cpu_ns), decisions / busy_ns * 1e9, frames_per_s, frames / decisions,
         peer, frames_per_s / peer, rss / 1e6, ready_s, None, len(latencies_ns),
     )  # fmt: skip
+
+
+def percentiles_us(times_ns: list[int]) -> dict[str, float]:
+    return {name: round(float(np.percentile(times_ns, q)) / 1e3, 1) for name, q in (("p50", 50), ("p99", 99), ("p999", 99.9))}
 
 
 def sweeps(cells: int, probes: int, profile: str, seconds: float) -> Iterator[list[Frame]]:
