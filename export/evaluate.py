@@ -1,0 +1,17 @@
+"""``python -m export evaluate WHAT DATA...``: the tables behind every claim, printed again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from export import evaluate_state
+
+KINDS = {"state": evaluate_state}
+"""What can be evaluated: name -> module with ``add_parser``."""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("evaluate", help="print the accuracy tables", description=__doc__)
+    kinds = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
+    for module in KINDS.values():
+        module.add_parser(kinds)
