@@ -18,7 +18,9 @@ CELLS, PROBES = 16, 4
 
 
 def pack(name="rack-1", **settings):
-    return PackConfig(**(dict(name=name, profile="edgebms", card="lg_hg2", cells=CELLS, probes=PROBES, parallel=10) | settings))
+    return PackConfig(
+        **({"name": name, "profile": "edgebms", "card": "lg_hg2", "cells": CELLS, "probes": PROBES, "parallel": 10} | settings)
+    )
 
 
 def config(*packs, state="", site=None):
