@@ -80,8 +80,7 @@ def run(args: argparse.Namespace) -> int:
             log = read_state_log(path)
         except LogError as error:
             broken = broken or error
-            left_out[str(path)] = error.what
-            print(f"left out: {error}", file=sys.stderr)
+            left_out[path.name] = error.what
             continue
         card_name = args.card or CARDS.get(log.set)
         reason = UNTRUE.get(log.set) or (None if card_name else "no card is known for the set: name one with --card")
@@ -98,14 +97,14 @@ def run(args: argparse.Namespace) -> int:
                 continue
             rows += score(log, card, name, estimator, plans)
         progress(path, len(rows))
+    if not rows and broken is not None:
+        raise broken
     summary = summarise(rows)
     result = {"rows": [{key: row[key] for key in ROW} for row in rows], "summary": summary, "provenance": provenance(cards, left_out)}
     if args.json:
         print(msgspec.json.encode(result).decode())
     else:
         print_tables(rows, summary, left_out)
-    if not rows and broken is not None:
-        raise broken
     return broken.exit_code if broken is not None else 0
 
 

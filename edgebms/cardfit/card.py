@@ -27,6 +27,7 @@ HYSTERESIS_SWING = {Chemistry.LFP: 0.03, Chemistry.NMC: 0.05, Chemistry.NCA: 0.0
 SAME_TEMPERATURE_K = 6.0
 MIN_SUPPORT = 0.5
 """Rows that must speak of a knot for it to count as measured."""
+MIN_PULSES = 3
 STEP_C = 0.1
 REFERENCE_C = 25.0
 FLOOR_V = 0.003
@@ -42,6 +43,22 @@ class Fitted:
     missing: tuple[str, ...]
     rows: Rows
     residual_v: Floats
+
+    def errors(self) -> list[str]:
+        """Root mean square of the residual by temperature, one line each."""
+        lines = []
+        for temperature in self.card.ocv.voltage.temperature_c:
+            near = np.abs(self.rows.temperature_c - temperature) < SAME_TEMPERATURE_K
+            inner = near & (self.rows.soc > 0.2)
+            if inner.any():
+                lines.append(
+                    f"{temperature:6.1f} degC: {1e3 * rms(self.residual_v[near]):.1f} mV, above SOC 0.2 {1e3 * rms(self.residual_v[inner]):.1f} mV"
+                )
+        return lines
+
+
+def rms(values: Floats) -> float:
+    return float(np.sqrt(np.mean(values**2)))
 
 
 def fit_card(
@@ -63,7 +80,7 @@ def fit_card(
         reference_ah = slow_capacity(told) or nominal_ah
         if slow_capacity(told) is None:
             missing.append("reference capacity: no slow discharge over the whole range, so SOC counts in the nominal capacity")
-    used = [(log, kind) for log, kind in told if kind.slow_discharge or kind.slow_charge or kind.pulses >= 3 or kind.constant_c]
+    used = [(log, kind) for log, kind in told if kind.slow_discharge or kind.slow_charge or kind.pulses >= MIN_PULSES or kind.constant_c]
     missing += [f"{log.name}: left out, it holds {kind.words}" for log, kind in told if (log, kind) not in used]
     starts = [(log, kind) for log, kind in used if starts_full(log, limits, nominal_ah)]
     missing += [
@@ -77,10 +94,10 @@ def fit_card(
             where="fit",
             mend="record such a test from full, or add the column net_capacity_ah counted from the last full charge",
         )
-    temperatures = group_temperatures([log.median_c for log, _ in starts])
+    temperatures = group_temperatures(starts)
     swing = HYSTERESIS_SWING[chemistry]
     hysteresis = np.zeros(OCV_SOC.size)
-    pulsed = any(kind.pulses >= 3 for _, kind in starts)
+    pulsed = any(kind.pulses >= MIN_PULSES for _, kind in starts)
     gathered = [(log, *counted(log, reference_ah)) for log, _ in starts]
     for _ in range(2):
         rows = collect(gathered, reference_ah, hysteresis, swing)
@@ -100,7 +117,7 @@ def fit_card(
         quality="fitted",
         capacity_ah=round(float(reference_ah), 5),
         limits=limits,
-        ocv=ocv_of(curves, hysteresis, swing, measured is not None, starts, fallback, missing),
+        ocv=ocv_of(curves, hysteresis, swing, starts, fallback, missing),
         resistance_ohm=ohm_table(
             "ohmic resistance", curves, curves.r0_ohm, fallback.resistance_ohm, 1 / scale, pulsed, starts, fallback.name, missing
         ),
@@ -126,9 +143,11 @@ def starts_full(log: Log, limits: CardLimits, nominal_ah: float) -> bool:
     return bool(top > limits.voltage_max_v - 0.1 * span or log.net_ah[first] < -0.002 * nominal_ah)
 
 
-def group_temperatures(medians: list[float]) -> Floats:
+def group_temperatures(starts: list[tuple[Log, Kinds]]) -> Floats:
+    """The temperatures of the tables: those of the slow and the pulse logs, which heat themselves least."""
+    steady = [log.median_c for log, kind in starts if kind.slow_discharge or kind.pulses >= MIN_PULSES]
     groups: list[list[float]] = []
-    for value in sorted(medians):
+    for value in sorted(steady or [log.median_c for log, _ in starts]):
         if groups and value - groups[-1][0] < SAME_TEMPERATURE_K:
             groups[-1].append(value)
         else:
@@ -215,7 +234,6 @@ def ocv_of(
     curves: Curves,
     hysteresis: Floats,
     swing: float,
-    measured: bool,
     starts: list[tuple[Log, Kinds]],
     fallback: CellCard,
     missing: list[str],

@@ -85,11 +85,7 @@ def thin(time_s: Floats, current_a: Floats, step_a: float) -> NDArray[np.intp]:
         if abs(current_a[i] - level) > step_a:
             last_step_s, level = time_s[i], current_a[i]
             last_kept_s = -np.inf
-        since = time_s[i] - last_step_s
-        if time_s[i] - last_kept_s >= 0.15 * since - 1e-9 and time_s[i] - last_kept_s >= 0.05:
-            keep.append(i)
-            last_kept_s = time_s[i]
-        elif time_s[i] - last_kept_s >= 60.0:
+        if time_s[i] - last_kept_s >= min(max(0.15 * (time_s[i] - last_step_s), 0.05), 60.0) - 1e-9:
             keep.append(i)
             last_kept_s = time_s[i]
     return np.array(keep, dtype=np.intp)

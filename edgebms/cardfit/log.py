@@ -155,7 +155,7 @@ def kinds(log: Log, capacity_ah: float) -> Kinds:
     slow_down = -np.sum((rate * dt_h)[slow & (rate < 0)])
     slow_up = np.sum((rate * dt_h)[slow & (rate > 0)])
     swing = float(np.ptp(log.net_ah)) / capacity_ah
-    steps = np.count_nonzero(np.abs(np.diff(rate)) > 0.15)
+    steps = int(np.count_nonzero(np.abs(np.diff(rate)) > 0.15))
     fast = rate[rate < -SLOW_C]
     level = -float(np.median(fast)) if fast.size else 0.0
     steady = fast.size > 2 and float(np.ptp(np.percentile(fast, (10, 90)))) < 0.1 * level
