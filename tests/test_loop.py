@@ -107,7 +107,7 @@ def live(student, seconds=0.6, deadline_s=0.008):
         for frame in frames(seconds=0.1, start_s=clock.now_ns() / 1e9, encoder=encoder):
             loop.frame(frame._replace(time_ns=clock.now_ns()))
         time.sleep(0.05)
-    return out
+    return out[2:]  # the student's first turn is not the first snapshot
 
 
 def good_answer():
@@ -123,7 +123,7 @@ def test_a_student_that_hangs_does_not_hold_the_decision_up():
     release = threading.Event()
     out = live(Student(lambda: release.wait(30)))
     release.set()
-    assert len(out) >= 11, "every sweep has its decision"
+    assert len(out) >= 9, "every sweep has its decision"
     late_ms = [(at_ns - decision.mono_ns) / 1e6 for at_ns, decision, _ in out[1:]]
     assert np.median(late_ms) < 20
     statuses = [decision.provenance.state_student for _, decision, _ in out]
@@ -141,7 +141,7 @@ def test_a_student_that_loops_for_ever_does_not_hold_the_decision_up():
 
     out = live(Student(spin))
     stop.set()
-    assert len(out) >= 11
+    assert len(out) >= 9
     assert all(decision.provenance.state_student is not ReasonerStatus.OK for _, decision, _ in out)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,8 @@ HORIZON_S = 10.0
 """The limits keep a cell inside its voltages for this long."""
 LOADED_C = 0.1
 """Above this current (1/h) the resistance scale says something."""
-ANCHOR_EVERY_S = 60.0
+SLOW_S = 1.0
+"""How often the slow states are brought up to date."""
 BALANCE_SPREAD = 0.02
 """A cell this far above the lowest, by SOC, is proposed for balancing."""
 GAP_S = 120.0
@@ -34,6 +37,8 @@ class Estimator:
     """One pack's estimator. ``step`` at every snapshot; no clock, no I/O.
 
     ``student`` None = the filter alone. ``ask`` runs the student, inline or bounded by the deadline.
+    The filter and the limits work at every snapshot; the student once in its period and the slow states
+    once a second, in turns where snapshots come faster.
     """
 
     def __init__(self, card: CellCard, pack: PackConfig, student: StateStudent | None, ask: Ask) -> None:
@@ -44,111 +49,129 @@ class Estimator:
         self.power = Power(card, pack)
         self._probe = np.array(probe_of_cell(pack), dtype=np.intp)
         self._probed = self._probe >= 0
-        self._time_s = float("nan")
-        self._anchor_s = -np.inf
-        self._student_s = -np.inf
-        self._hidden = student.start(pack.cells) if student is not None else None
+        self._time_s = math.nan
+        self._slow_s = -math.inf
+        self._student_s = math.nan
+        self._hidden = student.start(pack.cells) if student is not None else np.zeros((pack.cells, 0), dtype=np.float32)
         self._correction = np.zeros(pack.cells)
         self._sigma = np.full(pack.cells, np.nan)
+        self._led = False
         self._status = ReasonerStatus.ABSENT if student is None else ReasonerStatus.SKIPPED
+        self._resistance_ohm = np.full(pack.cells, np.nan)
+        self._offset_a = self._offset_sigma_a = math.nan
+        self._balance: tuple[int, ...] = ()
 
     def step(self, snapshot: Snapshot, now_ns: int) -> CellState:
         """The state after ``snapshot``. UNKNOWN inputs make wider sigmas, never invented values."""
-        kalman, soh = self.kalman, self.soh
-        current_a = snapshot.current_a.value / self._pack.parallel
+        kalman, soh, parallel = self.kalman, self.soh, self._pack.parallel
+        current_a = snapshot.current_a.value / parallel
         temperature_c = self._temperatures(snapshot)
         time_s = snapshot.time_ns / 1e9
         dt_s = max(time_s - self._time_s, 0.0) if self._time_s == self._time_s else 0.0
         self._time_s = time_s
         kalman.step(time_s, current_a, snapshot.cell_voltage_v, temperature_c)
-        soh.count(dt_s, current_a if dt_s <= GAP_S else float("nan"))
-        if abs(current_a) > LOADED_C * self._card.capacity_ah:
-            soh.resist(min(dt_s, GAP_S), kalman.resistance_scale, kalman.resistance_scale_sigma)
-        self._anchor(snapshot.cell_voltage_v, temperature_c, time_s)
-        if self._student is not None and time_s - self._student_s >= 0.999 * self._student.period_s:
-            self._student_s = time_s
-            self._ask_student(self._student, current_a, snapshot.time_ns)
-        led = np.isfinite(self._sigma)
-        soc = np.where(led, kalman.soc + self._correction, kalman.soc)
-        limits = self.power.step(
-            now_ns, snapshot.cell_voltage_v, current_a, temperature_c, soc, self._resistance_ohm(current_a, temperature_c), soh.resistance
-        )
-        if led.any():
-            source = Source.STUDENT
+        soh.count(dt_s, current_a if dt_s <= GAP_S else math.nan)
+        if time_s - self._slow_s >= 0.999 * SLOW_S:
+            self._slow(time_s, current_a, snapshot.cell_voltage_v, temperature_c)
+        if self._student is not None:
+            self._take_turn(self._student, time_s, current_a, snapshot.time_ns)
+        soc, soc_sigma = kalman.soc, kalman.soc_sigma
+        source = Source.STUDENT
+        if self._led:
+            led = np.isfinite(self._sigma)
+            soc = np.where(led, soc + self._correction, soc)
+            soc_sigma = np.where(led, self._sigma, soc_sigma)
         else:
-            source = Source(int(kalman.source.max()))
-        parallel = self._pack.parallel
+            source = Source(int(np.maximum.reduce(kalman.source)))
+        limits = self.power.step(now_ns, snapshot.cell_voltage_v, current_a, temperature_c, soc, self._resistance_ohm, soh.resistance)
         return CellState(
             soc=soc,
-            soc_sigma=np.where(led, self._sigma, kalman.soc_sigma),
+            soc_sigma=soc_sigma,
             soh_capacity=soh.capacity.copy(),
             soh_capacity_sigma=soh.capacity_sigma.copy(),
             soh_resistance=soh.resistance.copy(),
             soh_resistance_sigma=soh.resistance_sigma.copy(),
             source=source,
-            since_anchor_s=kalman.since_anchor_s.copy(),
+            since_anchor_s=kalman.since_anchor_s,
             innovation_v=kalman.innovation_v,
-            current_offset_a=kalman.current_offset_a * parallel,
-            current_offset_sigma_a=kalman.current_offset_sigma_a * parallel,
+            current_offset_a=self._offset_a * parallel,
+            current_offset_sigma_a=self._offset_sigma_a * parallel,
             limits=limits,
-            balance=self._balance(soc),
+            balance=self._balance,
             student=self._status,
         )
 
     def _temperatures(self, snapshot: Snapshot) -> Floats:
         """Each cell's temperature by the probe that watches it; NaN where there is none."""
-        if not self._probed.any():
+        if not snapshot.temperature_c.size:
             return np.full(self._pack.cells, np.nan)
         return np.where(self._probed, snapshot.temperature_c[self._probe], np.nan)
 
-    def _resistance_ohm(self, current_a: float, temperature_c: Floats) -> Floats:
-        """What each cell's voltage moves per ampere within the horizon, by card and measured scale."""
-        kalman = self.kalman
-        known = np.isfinite(kalman.soc) & np.isfinite(temperature_c)
-        if not known.any():
-            return np.full(self._pack.cells, np.nan)
-        resistance = self._model.resistance_ohm(
-            np.where(known, kalman.soc, 0.5), np.where(known, temperature_c, 25.0), current_a if np.isfinite(current_a) else 0.0, HORIZON_S
-        )
-        return np.where(known, resistance * kalman.resistance_scale, np.nan)
-
-    def _anchor(self, voltage_v: Floats, temperature_c: Floats, time_s: float) -> None:
-        """Rested cells tell their SOC without counting: once a minute of rest that is a capacity anchor."""
-        kalman = self.kalman
-        if time_s - self._anchor_s < ANCHOR_EVERY_S:
-            return
-        told = kalman.anchored & np.isfinite(voltage_v) & np.isfinite(temperature_c)
+    def _slow(self, time_s: float, current_a: float, voltage_v: Floats, temperature_c: Floats) -> None:
+        """What moves slowly: the resistance of the next ten seconds, SOH, anchors, offset, balancing."""
+        kalman, soh = self.kalman, self.soh
+        elapsed_s = min(time_s - self._slow_s, GAP_S)
+        self._slow_s = time_s
+        self._resistance_ohm = self._resistances(current_a, temperature_c)
+        self._offset_a, self._offset_sigma_a = kalman.current_offset_a, kalman.current_offset_sigma_a
+        if abs(current_a) > LOADED_C * self._card.capacity_ah:
+            soh.resist(elapsed_s, kalman.resistance_scale, kalman.resistance_scale_sigma)
+        told = kalman.anchored & np.isfinite(voltage_v + temperature_c)
+        self._balance = ()
         if not told.any():
             return
-        self._anchor_s = time_s
         soc, sigma = rested_soc(self._model, np.where(told, voltage_v, 3.5), np.where(told, temperature_c, 25.0))
-        self.soh.anchor(np.where(told, soc, np.nan), sigma, max(kalman.current_offset_sigma_a, 0.0))
+        soh.anchor(np.where(told, soc, np.nan), sigma, max(self._offset_sigma_a, 0.0))
+        if told.all() and told.size > 1:
+            # Well above the lowest cell, told at a rest: under load or on a plateau a voltage tells nothing.
+            self._balance = tuple(int(cell) for cell in np.flatnonzero(kalman.soc - kalman.soc.min() > BALANCE_SPREAD))
+
+    def _resistances(self, current_a: float, temperature_c: Floats) -> Floats:
+        """What each cell's voltage moves per ampere within the horizon, by card and measured scale, ohm."""
+        kalman = self.kalman
+        known = np.isfinite(kalman.soc + temperature_c)
+        if not known.any():
+            return np.full(self._pack.cells, np.nan)
+        level_a = current_a if math.isfinite(current_a) else 0.0
+        soc, temperature = (
+            (kalman.soc, temperature_c) if known.all() else (np.where(known, kalman.soc, 0.5), np.where(known, temperature_c, 25.0))
+        )
+        return np.where(known, self._model.resistance_ohm(soc, temperature, level_a, HORIZON_S) * kalman.resistance_scale, np.nan)
+
+    def _take_turn(self, student: StateStudent, time_s: float, current_a: float, since_ns: int) -> None:
+        """Ask the student when its period is over; half a period after the slow states at first, so that
+        the two fall into different snapshots where there are several in a period."""
+        if math.isnan(self._student_s):
+            self._student_s = time_s - 0.5 * student.period_s
+        if time_s - self._student_s < 0.999 * student.period_s:
+            return
+        self._student_s = time_s
+        self._ask_student(student, current_a, since_ns)
+        self._led = bool(np.isfinite(self._sigma).any())
 
     def _ask_student(self, student: StateStudent, current_a: float, since_ns: int) -> None:
         x = student.features(self.kalman, current_a)
         inside = student.inside(x)
+        everywhere = bool(inside.all())
         if not inside.any():
             self._status = ReasonerStatus.OUT_OF_DOMAIN
-            self._sigma.fill(np.nan)
+            self._sigma = np.full(self._pack.cells, np.nan)
             self._hidden = student.start(self._pack.cells)
             return
         hidden = self._hidden
-        status, answer = self._ask(lambda: student.run(np.where(inside[:, None], x, np.float32(0.0)), hidden), since_ns)
+        seen = x if everywhere else np.where(inside[:, None], x, np.float32(0.0))
+        status, answer = self._ask(lambda: student.run(seen, hidden), since_ns)
         if answer is None:
             self._status = status
-            self._sigma.fill(np.nan)  # no answer: the filter stands, not an old correction
+            self._sigma = np.full(self._pack.cells, np.nan)  # no answer: the filter stands, not an old correction
             return
         correction, sigma, hidden = answer
-        finite = np.isfinite(correction) & np.isfinite(sigma) & (sigma > 0.0) & np.isfinite(hidden).all(axis=1)
+        finite = np.isfinite(correction + sigma + np.add.reduce(hidden, axis=1)) & (sigma > 0.0)
         good = finite & inside
+        if good.all():
+            self._correction, self._sigma, self._hidden, self._status = correction, sigma, hidden, ReasonerStatus.OK
+            return
         self._hidden = np.where(good[:, None], hidden, student.start(self._pack.cells))
         self._correction = np.where(good, correction, 0.0)
         self._sigma = np.where(good, sigma, np.nan)
-        self._status = ReasonerStatus.OK if good.all() else ReasonerStatus.OUT_OF_DOMAIN if finite.all() else ReasonerStatus.REFUSED
-
-    def _balance(self, soc: Floats) -> tuple[int, ...]:
-        """Cells to bleed: well above the lowest cell, told at a rest (a plateau tells nothing)."""
-        told = self.kalman.anchored & np.isfinite(soc)
-        if not told.all() or told.size < 2:
-            return ()
-        return tuple(int(cell) for cell in np.flatnonzero(soc - soc.min() > BALANCE_SPREAD))
+        self._status = ReasonerStatus.OUT_OF_DOMAIN if finite.all() else ReasonerStatus.REFUSED

@@ -70,23 +70,24 @@ class Power:
         """voltage_v ... soh_resistance: (cells,). current_a of one cell, positive while charging.
         resistance_ohm: what the voltage moves per ampere over the next ten seconds."""
         limits, tapers = self._limits, self._tapers
-        known = math.isfinite(current_a) and bool(np.isfinite(voltage_v.sum() + temperature_c.sum() + soc.sum() + resistance_ohm.sum()))
+        v_max, v_min = float(np.maximum.reduce(voltage_v)), float(np.minimum.reduce(voltage_v))
+        t_max, t_min = float(np.maximum.reduce(temperature_c)), float(np.minimum.reduce(temperature_c))
+        soc_max, soc_min = float(np.maximum.reduce(soc)), float(np.minimum.reduce(soc))
+        # What keeps every cell inside its voltage limits, from where it stands at the present current.
+        charge_voltage_a = current_a + float(np.minimum.reduce((limits.voltage_max_v - voltage_v) / resistance_ohm))
+        discharge_voltage_a = -current_a + float(np.minimum.reduce((voltage_v - limits.voltage_min_v) / resistance_ohm))
         reasons: list[str] = []
         hard = True
-        if known:
-            v_max, v_min = float(voltage_v.max()), float(voltage_v.min())
-            t_max, t_min = float(temperature_c.max()), float(temperature_c.min())
-            # What keeps every cell inside its voltage limits, from where it stands at the present current.
-            charge_voltage_a = current_a + float(((limits.voltage_max_v - voltage_v) / resistance_ohm).min())
-            discharge_voltage_a = -current_a + float(((voltage_v - limits.voltage_min_v) / resistance_ohm).min())
-            ageing = 1.0 / max(1.0, float(np.nan_to_num(soh_resistance, nan=1.0).max()))
+        # One NaN among the cells is a NaN in its extreme: nothing is known of the pack's weakest cell then.
+        if math.isfinite(t_max + soc_max + charge_voltage_a):
+            worst = float(np.fmax.reduce(soh_resistance))
+            ageing = 1.0 / worst if worst > 1.0 else 1.0
             charge = {
                 "rate": self._charge_max_a * ageing,
                 "voltage": charge_voltage_a,
                 "cold": self._charge_max_a * ramp(t_min, limits.charge_temperature_min_c, limits.charge_temperature_min_c + tapers.cold_k),
                 "heat": self._charge_max_a * ramp(t_max, limits.charge_temperature_max_c, limits.charge_temperature_max_c - tapers.hot_k),
-                "soc": self._full_charge_a
-                + (self._charge_max_a - self._full_charge_a) * ramp(float(soc.max()), tapers.soc_full, tapers.soc_high),
+                "soc": self._full_charge_a + (self._charge_max_a - self._full_charge_a) * ramp(soc_max, tapers.soc_full, tapers.soc_high),
             }
             discharge = {
                 "rate": self._discharge_max_a * ageing,
@@ -95,9 +96,9 @@ class Power:
                 * ramp(t_min, limits.discharge_temperature_min_c, limits.discharge_temperature_min_c + tapers.cold_k),
                 "heat": self._discharge_max_a
                 * ramp(t_max, limits.discharge_temperature_max_c, limits.discharge_temperature_max_c - tapers.hot_k),
-                "soc": self._discharge_max_a * ramp(float(soc.min()), tapers.soc_empty, tapers.soc_low),
+                "soc": self._discharge_max_a * ramp(soc_min, tapers.soc_empty, tapers.soc_low),
             }
-            bound_charge, bound_discharge = min(charge, key=lambda name: charge[name]), min(discharge, key=lambda name: discharge[name])
+            bound_charge, bound_discharge = min(charge, key=charge.__getitem__), min(discharge, key=discharge.__getitem__)
             reasons = [f"charge_{bound_charge}", f"discharge_{bound_discharge}"]
             charge_a, discharge_a = max(charge[bound_charge], 0.0), max(discharge[bound_discharge], 0.0)
             hard = (
@@ -106,7 +107,7 @@ class Power:
                 or bound_charge in ("cold", "heat")
                 or bound_discharge in ("cold", "heat")
             )
-            charge_v = self._charge_v(v_max, float(voltage_v.mean()))
+            charge_v = self._charge_v(v_max, float(np.add.reduce(voltage_v)) / self._cells)
         else:
             charge_a = discharge_a = 0.0
             reasons = ["charge_unknown", "discharge_unknown"]
