@@ -62,14 +62,13 @@ def run(args: argparse.Namespace) -> int:
                 show(story, decision)
 
             totals = replay_files([folder / "demo.log.gz"], config, discard, speed=speed, on_decision=on_decision)
-    if not live:
-        console.print()
+    console.print()
     for line in story.ending():
         console.print(line, soft_wrap=not live)
     if story.told is not None:
         console.print()
         console.print(f"Why, at {clock(story.told_s)}, from that decision's evidence alone (edgebms explain):", style="bold")
-        console.print(explain(story.told), markup=False, soft_wrap=True)
+        console.print(explain(story.told), markup=False, soft_wrap=not live)
     print(totals, file=sys.stderr)
     return 0
 
@@ -186,12 +185,13 @@ def table(story: Story, decision: Decision, bars: str) -> RenderableType:
     if decision.cells is not None:
         grid.add_row("", Text(bar_line(decision.cells.voltage_v, bars), style="cyan") + Text("  each cell's voltage", style="dim"))
     probes = measured.temperature_c
-    grid.add_row("heat", f"{value(probes.max, 1)} degC (probe {probes.max_probe}), coolest {value(probes.min, 1)} degC")
+    blind = "; a probe is at its end" if decision.quality.runaway_view.saturated else ""
+    grid.add_row("heat", f"{value(probes.max, 1)} degC (probe {probes.max_probe}), coolest {value(probes.min, 1)} degC{blind}")
     limits = command.limits
     grid.add_row(
         "limits",
         f"charge {limits.charge_a:.1f} A, discharge {limits.discharge_a:.1f} A"
-        + (f" ({', '.join(limits.reasons)})" if limits.reasons else ""),
+        + (f" ({', '.join(reason.replace('_', ' ') for reason in limits.reasons)})" if limits.reasons else ""),
     )
     grid.add_row("command", Text(command_line(decision), style="bold" if command.action != "none" else "green"))
     if not decision.alerts:
