@@ -1,0 +1,253 @@
+"""Mutation testing of edgebms/guard: each mutant must make a test of tests/guard fail.
+
+    python tests/mutation/run.py            every mutant (some ten minutes)
+    python tests/mutation/run.py --short    a sample drawn by --seed, for at most three minutes
+
+The tests are collected once; each mutant is put into a forked child, which runs the tests that reach the
+mutated statement, the quickest first, until one fails. A mutant that lives must stand in survivors.toml
+with its reason; a survivor listed there that dies, or is no longer made, fails the full run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType, ModuleType
+
+import coverage
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from mutants import Mutant, mutants
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "edgebms.guard"
+FOLDER = ROOT / "edgebms" / "guard"
+TESTS = ["tests/guard"]
+SURVIVORS = Path(__file__).parent / "survivors.toml"
+SHORT_S = 180.0
+KILLED, LIVES, TIMED_OUT = "killed", "lives", "timed out"
+
+
+@dataclass
+class Baseline:
+    """reach: module -> line -> indices of the tests that run it. seconds: of each test."""
+
+    reach: dict[str, dict[int, set[int]]]
+    seconds: list[float]
+
+
+class Runner:
+    """A pytest plugin: takes the place of the test loop."""
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        self.options = options
+        self.failed = False
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.session = session
+        self.items = list(session.items)
+        started = time.monotonic()
+        baseline = self._baseline()
+        wanted = [
+            mutant
+            for path in sorted(FOLDER.glob("*.py"))
+            if not self.options.module or path.stem in self.options.module
+            for mutant in mutants(path.stem, path.read_text(encoding="utf-8"))
+        ]
+        random.Random(self.options.seed).shuffle(wanted)
+        print(f"{len(wanted)} mutants, {len(self.items)} tests, baseline {time.monotonic() - started:.0f} s", flush=True)
+        deadline = time.monotonic() + SHORT_S if self.options.short else float("inf")
+        outcome = self._run_all(wanted, baseline, deadline)
+        self.failed = self._report(wanted, outcome, started)
+        return True
+
+    # ---- children
+
+    def _baseline(self) -> Baseline:
+        """Every test once, unmutated, in a child: which lines it reaches and how long it takes."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "reach.json"
+            child = os.fork()
+            if not child:
+                cover = coverage.Coverage(data_file=None, source=[str(FOLDER)], config_file=False)
+                cover.start()
+                seconds = []
+                for index, item in enumerate(self.items):
+                    cover.switch_context(str(index))
+                    at = time.monotonic()
+                    self._test(item)
+                    seconds.append(time.monotonic() - at)
+                    if self.session.testsfailed:
+                        print(f"fails without any mutant: {item.nodeid}", flush=True)
+                        os._exit(1)
+                cover.stop()
+                data = cover.get_data()
+                reach = {Path(name).stem: data.contexts_by_lineno(name) for name in data.measured_files()}
+                file.write_text(json.dumps({"reach": reach, "seconds": seconds}))
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            if status:
+                raise pytest.UsageError("the tests fail without any mutant")
+            kept = json.loads(file.read_text())
+        return Baseline(
+            {
+                module: {int(line): {int(test) for test in tests if test} for line, tests in lines.items()}
+                for module, lines in kept["reach"].items()
+            },
+            kept["seconds"],
+        )
+
+    def _test(self, item: pytest.Item) -> None:
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+
+    def _run_all(self, wanted: list[Mutant], baseline: Baseline, deadline: float) -> dict[str, str]:
+        outcome: dict[str, str] = {}
+        running: dict[int, tuple[Mutant, float]] = {}
+        waiting = list(reversed(wanted))
+        while waiting or running:
+            while waiting and len(running) < self.options.jobs and time.monotonic() < deadline:
+                mutant = waiting.pop()
+                tests = self._tests_of(mutant, baseline)
+                if not tests:
+                    outcome[mutant.id] = LIVES
+                    continue
+                limit_s = 20 + 4 * sum(baseline.seconds[test] for test in tests)
+                running[self._fork(mutant, tests)] = (mutant, time.monotonic() + limit_s)
+            if time.monotonic() >= deadline:
+                waiting.clear()
+            for child, (mutant, until) in list(running.items()):
+                done, status = os.waitpid(child, os.WNOHANG)
+                if done:
+                    outcome[mutant.id] = LIVES if os.waitstatus_to_exitcode(status) == 0 else KILLED
+                elif time.monotonic() > until:
+                    os.kill(child, signal.SIGKILL)
+                    os.waitpid(child, 0)
+                    outcome[mutant.id] = TIMED_OUT
+                else:
+                    continue
+                del running[child]
+                if self.options.verbose or outcome[mutant.id] == LIVES:
+                    print(f"{outcome[mutant.id]:9}  {mutant.id}", flush=True)
+            time.sleep(0.002)
+        return outcome
+
+    def _tests_of(self, mutant: Mutant, baseline: Baseline) -> list[int]:
+        lines = baseline.reach.get(mutant.module, {})
+        if mutant.at_import:
+            tests = set().union(*lines.values()) if lines else set()
+        else:
+            tests = set().union(*(lines.get(line, set()) for line in range(mutant.first, mutant.last + 1)))
+        return sorted(tests, key=baseline.seconds.__getitem__)
+
+    def _fork(self, mutant: Mutant, tests: list[int]) -> int:
+        child = os.fork()
+        if child:
+            return child
+        code = 1
+        try:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, 1)
+            os.dup2(null, 2)
+            put_in(mutant)
+            code = 0
+            for test in tests:
+                self._test(self.items[test])
+                if self.session.testsfailed:
+                    code = 1
+                    break
+        except BaseException:
+            code = 1
+        os._exit(code)
+
+    # ---- the outcome
+
+    def _report(self, wanted: list[Mutant], outcome: dict[str, str], started: float) -> bool:
+        listed = {entry["id"]: entry["reason"] for entry in tomllib.loads(SURVIVORS.read_text(encoding="utf-8")).get("survivor", [])}
+        lives = {name for name, what in outcome.items() if what == LIVES}
+        unexplained = sorted(lives - listed.keys())
+        full = not (self.options.short or self.options.module)
+        stale = sorted(listed.keys() - lives) if full else sorted(name for name in listed if outcome.get(name, LIVES) != LIVES)
+        made = {mutant.id for mutant in wanted}
+        for name in unexplained:
+            print(f"lives, not explained in {SURVIVORS.name}:\n  {name}")
+        for name in stale:
+            print(f"listed in {SURVIVORS.name}, but {'killed' if name in made else 'no longer made'}:\n  {name}")
+        killed = sum(what != LIVES for what in outcome.values())
+        print(
+            f"mutation: {len(outcome)} of {len(wanted)} mutants run, {killed} killed, {len(lives)} live "
+            f"({len(lives & listed.keys())} explained), {time.monotonic() - started:.0f} s"
+        )
+        if self.options.write:
+            Path(self.options.write).write_text(json.dumps(sorted(unexplained), indent=1))
+        return bool(unexplained or stale)
+
+
+def put_in(mutant: Mutant) -> None:
+    """Change the loaded module into the mutant, in place, so that everyone who imported from it sees it."""
+    module = importlib.import_module(f"{PACKAGE}.{mutant.module}")
+    namespace: dict[str, object] = {"__name__": module.__name__, "__file__": module.__file__}
+    # dataclasses and msgspec look their module up while classes are made
+    exec(compile(mutant.source, str(module.__file__), "exec"), namespace)
+    if not mutant.at_import:
+        live, new = module.__dict__, namespace
+        for name in mutant.scope.split(".")[:-1]:
+            live, new = live[name].__dict__, new[name].__dict__  # type: ignore[attr-defined]
+        last = mutant.scope.split(".")[-1]
+        _function(live[last]).__code__ = _function(new[last]).__code__
+        return
+    if mutant.scope:
+        _class_attributes(module, namespace, mutant.scope)
+        return
+    for name, value in namespace.items():
+        if name.startswith("__") or isinstance(value, type | FunctionType | ModuleType):
+            continue
+        old = module.__dict__.get(name)
+        for other in list(sys.modules.values()):
+            if getattr(other, "__name__", "").startswith(PACKAGE) and other.__dict__.get(name) is old:
+                other.__dict__[name] = value
+
+
+def _function(member: object) -> FunctionType:
+    return member.fget if isinstance(member, property) else member  # type: ignore[return-value]
+
+
+def _class_attributes(module: ModuleType, namespace: dict[str, object], scope: str) -> None:
+    """A changed class body: the new class takes the old one's place wherever it was imported."""
+    old, new = module.__dict__[scope], namespace[scope]
+    for other in list(sys.modules.values()):
+        for name, value in list(getattr(other, "__dict__", {}).items()):
+            if value is old:
+                with contextlib.suppress(TypeError):
+                    setattr(other, name, new)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--module", action="append", help="only this module of the guard (may be repeated)")
+    parser.add_argument("--verbose", action="store_true")
+    parser.add_argument("--write", help="write the unexplained survivors' ids to this file")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    runner = Runner(options)
+    code = pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-s", "--no-header", "-m", "not slow", *TESTS], plugins=[runner])
+    return int(code) if code not in (0, pytest.ExitCode.NO_TESTS_COLLECTED) else int(runner.failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
