@@ -59,6 +59,8 @@ def run(args: argparse.Namespace) -> int:
 def read(file: str) -> Iterable[bytes]:
     """The lines of ``file``, one at a time. Raises LogError."""
     if file == "-":
+        if sys.stdin.isatty():
+            print("edgebms: reading decisions from standard input (end with Ctrl-D); or name an NDJSON file", file=sys.stderr)
         yield from sys.stdin.buffer
         return
     try:

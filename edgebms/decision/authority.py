@@ -1,4 +1,4 @@
-"""Who may cause what, as data: DESIGN section 1's table.
+"""Who may cause what, as data.
 
 Alert level and action authority are two things. A student may raise a level; an action is not
 monotone (opening contactors at speed, or blacking out an islanded house, harms), so what each may

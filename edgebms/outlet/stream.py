@@ -33,6 +33,7 @@ class Stream:
             self._file = cast("BinaryIO | RawIOBase", getattr(sys.stdout.buffer, "raw", sys.stdout.buffer))
             return
         try:
+            self._torn = ends_torn(Path(target))
             self._file = Path(target).open("ab", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise ConfigError(
@@ -64,3 +65,12 @@ class Stream:
             print(f"edgebms: warning: {self._name}: {self.lost} decisions found no room", file=sys.stderr)
         if self._own:
             self._file.close()
+
+
+def ends_torn(path: Path) -> bool:
+    """Does the file end in the middle of a line (the power went while it was written)?"""
+    if not path.is_file() or path.stat().st_size == 0:
+        return False
+    with path.open("rb") as file:
+        file.seek(-1, 2)
+        return file.read(1) != b"\n"

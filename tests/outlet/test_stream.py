@@ -21,6 +21,16 @@ def test_lines_are_appended_and_there_at_once(tmp_path):
     assert stream.lost == 0
 
 
+def test_a_file_that_a_power_cut_left_in_half_a_line_goes_on_with_a_whole_one(tmp_path):
+    path = tmp_path / "out.ndjson"
+    for begun, ended in ((b'{"a":1}\n{"b', b'{"a":1}\n{"b\n{"c":3}\n'), (b"", b'{"c":3}\n')):
+        path.write_bytes(begun)
+        stream = Stream(str(path))
+        stream.write(b'{"c":3}')
+        stream.close()
+        assert path.read_bytes() == ended
+
+
 def test_standard_output(capfdbinary):
     stream = Stream("-")
     stream.write(b"{}")
