@@ -85,7 +85,7 @@ class Assembler:
         )
         frozen, total = profile.file.all_frozen, profile.file.sum
         self._all_watch = AllFrozenWatch(frozen.window_s, frozen.moved_a) if frozen and profile.cells else None
-        self._sum_check = SumCheck(total.tolerance_v, total.relative, total.hold_s) if total and profile.cells else None
+        self._sum_check = SumCheck(total.tolerance_v, total.relative, total.hold_s, profile.cell_period_s) if total and profile.cells else None
         self._probe_of_cell = np.array(probe_of_cell(pack), dtype=np.intp)
         self._no_probe_of_cell = int(np.count_nonzero(self._probe_of_cell < 0))
 
