@@ -42,6 +42,10 @@ test-speed: $(TESTING) ## instructions a snapshot costs, counted by callgrind, g
 	@if packaging/need.sh valgrind valgrind; then $(BIN)/python tests/speed/count.py $(if $(WRITE),--write); \
 	elif [ "$$CI" = true ]; then echo "valgrind is missing"; exit 1; else echo "skipped: valgrind is missing (apt install valgrind)"; fi
 
+test-coverage: $(TESTING) ## guard/ and decision/: every branch is taken by a test
+	$(BIN)/python -m pytest -n 2 -q -m 'not slow' tests/guard tests/decision --cov=edgebms.guard --cov=edgebms.decision --cov-branch \
+	  --cov-fail-under=100 --cov-report=term-missing:skip-covered
+
 size: ## lines a folder; files over 300 lines
 	@find edgebms export hil firmware_bridge -name '*.py' | xargs wc -l | awk '$$2!="total"{n=split($$2,p,"/"); d=(n>2)?p[1]"/"p[2]:p[1]; s[d]+=$$1; if($$1>300) print "over 300:", $$1, $$2} END{for(k in s) print s[k], k}' | sort -k2
 
