@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from edgebms.config import PackConfig, probe_of_cell
 from edgebms.inlet.frame import Frame
+from edgebms.telemetry.judge import VALID, Judge, blank
 from edgebms.telemetry.profile import NO_SLOT, ExtremePlace, Profile, Route
-from edgebms.telemetry.quality import AllFrozenWatch, FrozenWatch, SumCheck
 from edgebms.telemetry.runaway_view import worst_s
 from edgebms.telemetry.snapshot import MISSING, Codes, Extreme, Extremes, Floats, Reading, RunawayView, Snapshot
 from edgebms.telemetry.tables import Raw
@@ -27,7 +27,6 @@ NEVER_NS = -(1 << 62)
 SILENCE_NS = 1_000_000_000
 """A pack from which no frame comes at all gives a snapshot this often, or each time-out if that is longer."""
 
-VALID = int(Reason.VALID)
 REASONS = tuple(Reason)
 
 
@@ -73,19 +72,7 @@ class Assembler:
         self._outside_touched = False
         self._faults: dict[FrameFault, int] = {}
         self._seq = 0
-        cells = profile.file.cells
-        probes = profile.file.probes
-        self._cell_watch = (
-            FrozenWatch(profile.cells, cells.frozen.window_s, cells.frozen.moved, profile.cell_period_s) if cells and cells.frozen else None
-        )
-        self._probe_watch = (
-            FrozenWatch(profile.probes, probes.frozen.window_s, probes.frozen.moved, profile.probe_period_s)
-            if probes and probes.frozen
-            else None
-        )
-        frozen, total = profile.file.all_frozen, profile.file.sum
-        self._all_watch = AllFrozenWatch(frozen.window_s, frozen.moved_a) if frozen and profile.cells else None
-        self._sum_check = SumCheck(total.tolerance_v, total.relative, total.hold_s, profile.cell_period_s) if total and profile.cells else None
+        self._judge = Judge(profile)
         self._probe_of_cell = np.array(probe_of_cell(pack), dtype=np.intp)
         self._no_probe_of_cell = int(np.count_nonzero(self._probe_of_cell < 0))
 
@@ -237,11 +224,8 @@ class Assembler:
         current, voltage = reading("current"), reading("voltage")
         cell_value, cell_reason, cell_age = value[:cells], reason[:cells], age_s[:cells]
         probe_value, probe_reason, probe_age = value[cells:probes], reason[cells:probes], age_s[cells:probes]
-        self._judge_cells(cell_value, cell_reason, current.value, voltage.value, now_ns)
-        if self._probe_watch is not None:
-            self._probe_watch.step(probe_value, now_ns)
-            if self._probe_watch.any:
-                _blank(probe_value, probe_reason, self._probe_watch.frozen, Reason.FROZEN)
+        self._judge.cells(cell_value, cell_reason, current.value, voltage.value, now_ns)
+        self._judge.probes(probe_value, probe_reason, now_ns)
         padding = rest_reason[: profile.padding]
         if (
             VALID in padding
@@ -249,7 +233,7 @@ class Assembler:
             or (self._outside_touched and self._is_outside(slot_reason))
             or self._counted_more(rest_value, probes)
         ):
-            _blank(cell_value, cell_reason, cell_reason == VALID, Reason.BEYOND_PROFILE)
+            blank(cell_value, cell_reason, cell_reason == VALID, Reason.BEYOND_PROFILE)
         if not profile.cells:
             cell_value, cell_reason, cell_age = _unmapped(self._pack.cells)
         if not profile.probes:
@@ -282,19 +266,6 @@ class Assembler:
             complete=complete,
             refused_frames=refused,
         )
-
-    def _judge_cells(self, value: Floats, reason: Codes, current_a: float, voltage_v: float, now_ns: int) -> None:
-        watch = self._cell_watch
-        mismatch = self._sum_check is not None and self._sum_check.step(value, reason, voltage_v, now_ns)
-        repeated = self._all_watch is not None and self._all_watch.step(value.copy(), current_a, now_ns)
-        if watch is not None:
-            watch.step(value, now_ns)
-        if watch is not None and watch.any:
-            _blank(value, reason, watch.frozen & (reason == VALID), Reason.FROZEN)
-        if repeated:
-            _blank(value, reason, reason == VALID, Reason.FROZEN)
-        if mismatch:
-            _blank(value, reason, reason == VALID, Reason.SUM_MISMATCH)
 
     def _is_outside(self, slot_reason: Codes) -> bool:
         """Whether a valid cell or probe beyond this pack is on the bus."""
@@ -376,11 +347,6 @@ class Assembler:
             spread_k = max(highest.value - low_c, 0.0)
             broadcast_s = max(profile.temperature_max_period_s, highest.age_s)
         return RunawayView(worst_s(probe_s, broadcast_s, spread_k, profile.period_s), uncovered, saturated)
-
-
-def _blank(value: Floats, reason: Codes, where: Flags, why: Reason) -> None:
-    value[where] = np.nan
-    reason[where] = why
 
 
 def _unmapped(count: int) -> tuple[Floats, Codes, Floats]:
