@@ -7,9 +7,9 @@ import os
 import sys
 
 from edgebms.errors import EdgebmsError
-from export import evaluate
+from export import evaluate, train
 
-VERBS = (evaluate,)
+VERBS = (evaluate, train)
 
 
 def main(argv: list[str] | None = None) -> int:

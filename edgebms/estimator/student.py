@@ -47,6 +47,8 @@ ERROR_V = 0.01
 INNOVATION_SOC = 0.01
 OFFSET_C = 0.01
 TINY = 1e-6
+SETTLED_S = 3600.0
+"""From then on a start is long ago: hours and weeks look alike."""
 SLOPE_MIN_V = 0.02
 """The slope of a plateau: below, a voltage tells no SOC."""
 
@@ -74,7 +76,7 @@ def features(kalman: Kalman, current_a: float | Floats, period_s: float) -> Sing
     np.divide(1.0 / ERROR_V, per_error, out=raw[10])
     raw[11] = kalman.resistance_scale
     raw[12] = kalman.resistance_scale_sigma
-    raw[14] = kalman.since_start_s
+    np.minimum(kalman.since_start_s, SETTLED_S, out=raw[14])
     raw[14] += 1.0
     raw[15] = np.maximum(kalman.step_s, period_s)
     np.arcsinh(raw[:8], out=raw[:8])
@@ -90,8 +92,12 @@ class StateStudent:
 
     def __init__(self, card: ModelCard, model: bytes, where: str) -> None:
         if card.features != FEATURES:
-            unlike = next((f"{a!r} stands where {b!r} is needed" for a, b in zip(card.features, FEATURES, strict=False) if a != b), "number")
-            raise ModelError(f"has other inputs than this runtime gives: {unlike}", where=where, mend="export the model again (make models)")
+            unlike = next(
+                (f"{a!r} stands where {b!r} is needed" for a, b in zip(card.features, FEATURES, strict=False) if a != b), "number"
+            )
+            raise ModelError(
+                f"has other inputs than this runtime gives: {unlike}", where=where, mend="export the model again (make models)"
+            )
         self.card = card
         self.period_s = card.period_s
         self._centre = np.array(card.centre, dtype=np.float32)

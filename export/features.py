@@ -1,0 +1,204 @@
+"""What the state student sees, made by the runtime's own filter over training logs with cards and signals distorted.
+
+Each sequence is one log joined at a random row, sampled every 1 to 10 s, seen through a card that is wrong in the
+way cards are: the open-circuit curve by some millivolts over SOC, the resistance by a factor, the capacity by some
+per cent, the sensors by an offset. The distortions are drawn as wide as the card then says (``accuracy``), so that
+"error over the card's stated error" keeps its meaning. Distorting the measured voltage is the same to the filter as
+distorting the card, and lets many sequences run beside each other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebms.cellcard import CellCard
+from edgebms.estimator.cell_model import ERROR, CellModel
+from edgebms.estimator.kalman import Kalman
+from edgebms.estimator.student import FEATURES, features
+from export.state_logs import read_state_log
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+PERIOD_S = 1.0
+STEPS_S = (1, 1, 1, 2, 5, 10)
+"""Sampling of the sequences, s; most logs of vehicles and gateways come every second."""
+MOST_STEPS = 4000
+LEAST_ROWS = 900
+HELD_OUT = "Mixed2"
+"""This cycle of each temperature is kept from training: sizes, epochs and seeds are chosen on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One log, (rows,) each: time, voltage, current, temperature, reference SOC."""
+
+    name: str
+    time_s: Floats
+    voltage_v: Floats
+    current_a: Floats
+    temperature_c: Floats
+    soc: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Sequences:
+    """x (steps, sequences, features) float32; soc and filter, sigma (steps, sequences): the reference, the filter's
+    estimate and its standard deviation; valid (steps, sequences): rows that exist and have a reference; raw
+    (steps, sequences, 3): voltage, current, temperature as the sensors gave them; step_s (sequences,)."""
+
+    x: Singles
+    soc: Singles
+    filter: Singles
+    sigma: Singles
+    valid: NDArray[np.bool_]
+    raw: Singles
+    step_s: Singles
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{name: getattr(self, name) for name in self.__slots__})
+
+
+def load(path: Path) -> Sequences:
+    with np.load(path) as arrays:
+        return Sequences(**{name: arrays[name] for name in Sequences.__slots__})
+
+
+def read_log(path: Path) -> Log:
+    """A BDF parquet file of one cell with ``soc_reference``; rows without a reference keep NaN. Raises LogError."""
+    log = read_state_log(path)
+    keep = np.isfinite(log.voltage_v) & np.isfinite(log.current_a) & np.isfinite(log.temperature_c)
+    return Log(path.stem, *(column[keep] for column in (log.time_s, log.voltage_v, log.current_a, log.temperature_c, log.soc)))
+
+
+def training_logs(shared: Path, held_out: bool) -> list[Log]:
+    """The Mixed cycles of ``lg_hg2`` train: those held out, or all the others."""
+    paths = sorted((shared / "data/soc/train/lg_hg2").glob("*.parquet"))
+    return [read_log(path) for path in paths if path.stem.endswith(HELD_OUT) is held_out]
+
+
+def sample(log: Log, start: int, step_s: int) -> Log:
+    """``log`` from row ``start`` on, every ``step_s`` rows: the last voltage and temperature, the mean current."""
+    rows = (log.time_s.size - start) // step_s * step_s
+    rows = min(rows, MOST_STEPS * step_s)
+    blocks = [
+        getattr(log, name)[start : start + rows].reshape(-1, step_s)
+        for name in ("time_s", "voltage_v", "current_a", "temperature_c", "soc")
+    ]
+    return Log(log.name, blocks[0][:, -1], blocks[1][:, -1], blocks[2].mean(axis=1), blocks[3][:, -1], blocks[4][:, -1])
+
+
+def wrong_card(card: CellCard, error: float, resistance: float, capacity: float) -> CellCard:
+    """``card`` with its capacity off by the factor ``capacity`` and its stated errors wider by ``error`` and ``resistance``."""
+    accuracy = card.accuracy
+    voltage = msgspec.structs.replace(
+        accuracy.voltage_v, value=tuple(tuple(min(v * error, 1.0) for v in row) for row in accuracy.voltage_v.value)
+    )
+    wider = msgspec.structs.replace(accuracy, voltage_v=voltage, resistance=min(accuracy.resistance * resistance, 2.0))
+    return msgspec.structs.replace(card, accuracy=wider, capacity_ah=card.capacity_ah * capacity)
+
+
+def smooth(rng: np.random.Generator, soc: Floats) -> Floats:
+    """A random curve over SOC of about unit variance, the same law for every sequence; soc (rows,)."""
+    waves = np.arange(1, 5)
+    weight = rng.normal(size=4) / waves**0.5
+    phase = rng.uniform(0.0, 2.0 * np.pi, size=4)
+    curve: Floats = (weight * np.sin(np.pi * waves * soc[:, None] + phase)).sum(axis=1)
+    return curve
+
+
+def distort(log: Log, card: CellCard, error: float, resistance: float, rng: np.random.Generator) -> Log:
+    """``log`` as sensors of their own error would have seen a cell that departs from ``card`` so far."""
+    model = CellModel(card, log.time_s.size)
+    soc = np.nan_to_num(log.soc, nan=0.5)
+    ocv = model.ocv_v(soc, log.temperature_c)
+    model.look(soc, log.temperature_c)
+    extra = np.sqrt(error**2 - 1.0)
+    curve = extra * np.abs(rng.normal()) * smooth(rng, soc) * np.minimum(model.map[ERROR], 0.02)
+    factor = np.clip(np.exp(rng.normal() * np.sqrt(resistance**2 - 1.0) * card.accuracy.resistance), 0.6, 1.6)
+    voltage = ocv + curve + factor * (log.voltage_v - ocv)
+    voltage += rng.normal() * 0.002 + rng.normal(scale=0.0005, size=soc.size)
+    offset = card.capacity_ah * rng.choice((0.0, 1.0)) * rng.normal() * 0.02
+    return Log(log.name, log.time_s, voltage, log.current_a + offset, log.temperature_c + rng.normal() * 0.7, log.soc)
+
+
+def run_filter(card: CellCard, logs: list[Log]) -> Sequences:
+    """The runtime's filter over ``logs`` beside each other, and what a student sees of it."""
+    cells, steps = len(logs), max(log.time_s.size for log in logs)
+    kalman = Kalman(card, cells)
+
+    def grid(name: str) -> Floats:
+        out = np.empty((steps, cells))
+        for i, log in enumerate(logs):
+            values = getattr(log, name)
+            out[: values.size, i], out[values.size :, i] = values, values[-1]  # past the end the last row stands, masked below
+        return out
+
+    voltage, current, temperature, soc, time = (grid(name) for name in ("voltage_v", "current_a", "temperature_c", "soc", "time_s"))
+    step_s = np.array([np.median(np.diff(log.time_s)) for log in logs])
+    dt = np.diff(time, axis=0, prepend=time[:1])
+    rows = np.array([log.time_s.size for log in logs])
+    shape = (steps, cells)
+    out = Sequences(
+        x=np.empty((*shape, len(FEATURES)), dtype=np.float32),
+        soc=soc.astype(np.float32),
+        filter=np.empty(shape, dtype=np.float32),
+        sigma=np.empty(shape, dtype=np.float32),
+        valid=(np.arange(steps)[:, None] < rows) & np.isfinite(soc),
+        raw=np.stack((voltage, current, temperature), axis=2).astype(np.float32),
+        step_s=step_s.astype(np.float32),
+    )
+    for k in range(steps):
+        kalman.step_many(np.minimum(dt[k], 60.0), current[k], voltage[k], temperature[k])
+        out.x[k] = features(kalman, current[k], PERIOD_S)
+        out.filter[k] = kalman.soc
+        out.sigma[k] = kalman.soc_sigma
+    return out
+
+
+def join(parts: list[Sequences]) -> Sequences:
+    """All sequences beside each other, padded to the longest."""
+    steps = max(part.x.shape[0] for part in parts)
+
+    def stack(name: str) -> NDArray[np.generic]:
+        arrays = [getattr(part, name) for part in parts]
+        if name == "step_s":
+            return np.concatenate(arrays)
+        padded = [np.pad(a, [(0, steps - a.shape[0])] + [(0, 0)] * (a.ndim - 1)) for a in arrays]
+        return np.concatenate(padded, axis=1)
+
+    return Sequences(**{name: stack(name) for name in Sequences.__slots__})
+
+
+def training_sequences(card: CellCard, logs: list[Log], seed: int, variants: int, copies: int) -> Sequences:
+    """``variants`` wrong cards, each with ``copies`` joins of every log."""
+    rng = np.random.default_rng(seed)
+    parts = []
+    for variant in range(variants):
+        # The first card is right: the real cell's own departures are all that there is.
+        error, resistance, capacity = (
+            (1.0, 1.0, 1.0) if variant == 0 else (rng.uniform(1.0, 4.0), rng.uniform(1.0, 2.5), rng.normal(1.0, 0.02))
+        )
+        joined = []
+        for log in logs:
+            for _ in range(copies):
+                start = 0 if rng.uniform() < 0.1 else int(rng.integers(0, log.time_s.size - LEAST_ROWS))
+                joined.append(distort(sample(log, start, int(rng.choice(STEPS_S))), card, error, resistance, rng))
+        parts.append(run_filter(wrong_card(card, error, resistance, capacity), joined))
+    return join(parts)
+
+
+def held_out_sequences(card: CellCard, logs: list[Log], joins: int = 6) -> Sequences:
+    """Joins of logs at evenly spread rows, nothing distorted."""
+    joined = []
+    for log in logs:
+        step_s = max(round(float(np.median(np.diff(log.time_s)))), 1)
+        last = log.time_s.size - LEAST_ROWS // step_s
+        joined += [sample(log, int(start), 1) for start in np.linspace(0, max(last, 0), joins)]
+    return run_filter(card, joined)

@@ -1,0 +1,192 @@
+"""``python -m export train state|gru``: from the training logs to the models that ship, in minutes on one core."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebms.cellcard import CellCard, load_card
+from edgebms.errors import LogError, MissingExtra
+from edgebms.estimator.kalman import TUNED
+from edgebms.estimator.student import FEATURES
+from export import features, model_card
+
+Singles = NDArray[np.float32]
+
+CARD = "lg_hg2"
+SET = "lg_hg2"
+SETTLE_S = 600.0
+"""Scored from here on, as the evaluation does."""
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("train", help="train a model from seeds and write it with its card", description=__doc__)
+    parser.add_argument("what", choices=("state", "gru"), help="the state student, or the plain GRU it is compared with")
+    parser.add_argument("--shared", type=Path, default=None, help="the shared data (default: EDGEBMS_SHARED, or ../shared)")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="folder to write to")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for features, which are large")
+    parser.add_argument("--seeds", type=int, default=3, help="networks to train; the best on the held-out cycles ships")
+    parser.add_argument("--epochs", type=int, default=None, help="in place of the recipe's")
+    parser.add_argument("--logs", type=int, default=None, help="use only so many logs (a trial of the chain)")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    try:
+        import torch
+    except ImportError:
+        raise MissingExtra("training needs torch", where="python -m export train", mend="pip install -e '.[export]'") from None
+    torch.use_deterministic_algorithms(True)
+    shared = args.shared or Path(os.environ.get("EDGEBMS_SHARED", "../shared"))
+    logs = features.training_logs(shared, held_out=False)
+    held = features.training_logs(shared, held_out=True)
+    if not logs or not held:
+        raise LogError("holds no training logs", where=str(shared), mend="name the folder that holds data/soc/train with --shared")
+    if args.logs is not None:
+        logs, held = logs[:: max(len(logs) // args.logs, 1)][: args.logs], held[: args.logs]
+    return {"state": train_state, "gru": train_gru}[args.what](args, logs, held)
+
+
+def train_state(args: argparse.Namespace, logs: list[features.Log], held: list[features.Log]) -> int:
+    from export import train_state as job
+    from export.cell import CLIP
+    from export.onnx_graph import state_graph
+    from export.quantise import quantise, roll, shift
+
+    card = load_card(CARD)
+    variants, copies = (8, 4) if args.logs is None else (3, 2)
+    data = features.training_sequences(card, logs, 0, variants, copies)
+    data.save(args.runs / "state/train.npz")
+    check = features.held_out_sequences(card, held)
+    check.save(args.runs / "state/held_out.npz")
+    say(f"{data.x.shape[1]} sequences, {int(data.valid.sum())} rows")
+    scale = job.scaling(data)
+    recipe = job.Recipe() if args.epochs is None else job.Recipe(epochs=args.epochs)
+    table = [{"estimator": "kalman"} | accuracy(check, check.filter, check.sigma)]
+    nets = []
+    for seed in range(args.seeds):
+        net = job.train(data, scale, seed, recipe)
+        correction, sigma = job.correct(net, check, scale)
+        table.append({"estimator": "student_float", "seed": seed} | accuracy(check, check.filter + correction, sigma))
+        say(str(table[-1]))
+        nets.append(net)
+    best = int(np.argmin([row["rmse_pct"] for row in table[1:]]))
+    at = job.SIGMA_AT
+    model = state_graph(nets[best].weights(), CLIP, at, float(scale.centre[at]), float(scale.scale[at]), job.BOUNDS)
+    small = quantise(model, scaled(data.x[:, ::8], scale.centre, scale.scale))
+    x = scaled(check.x, scale.centre, scale.scale)
+    moved = shift(model, small, x, check.valid)
+    answer = np.stack([y for _, y, _ in roll(small, x)])
+    table.append({"estimator": "student_int8", "seed": best} | accuracy(check, check.filter + answer[..., 0], np.exp(answer[..., 1])))
+    say(str(table[-1]))
+    say(f"int8 against float: {moved}")
+    common = {
+        "kind": "state",
+        "features": FEATURES,
+        "centre": rounded(scale.centre),
+        "scale": rounded(scale.scale),
+        "domain_low": rounded(scale.low),
+        "domain_high": rounded(scale.high),
+        "hidden": recipe.hidden,
+        "period_s": features.PERIOD_S,
+        "data": {SET: model_card.LICENCES[SET]},
+        "held_out": [log.name for log in held],
+        "seeds": list(range(args.seeds)),
+        "seed": best,
+        "recipe": {"train": msgspec.to_builtins(recipe), "bounds": job.BOUNDS, "variants": variants, "copies": copies},
+        "filter": {"tuning": msgspec.to_builtins(TUNED), "card": card.name, "card_sha256": fingerprint(card)},
+        "versions": versions(),
+        "held_out_table": table,
+    }
+    model_card.write(args.models, "state_float", model, common | {"form": "float32"})
+    model_card.write(args.models, "state", small, common | {"form": "int8 QDQ, S8S8, per channel", "int8_shift": moved})
+    return 0
+
+
+def train_gru(args: argparse.Namespace, logs: list[features.Log], held: list[features.Log]) -> int:
+    from export import baseline_gru as job
+    from export.cell import CLIP
+    from export.onnx_graph import soc_graph
+
+    recipe = job.GruRecipe() if args.epochs is None else job.GruRecipe(epochs=args.epochs)
+    check = features.held_out_sequences(load_card(CARD), held)
+    table, nets = [], []
+    for seed in range(args.seeds):
+        net = job.train(logs, seed, recipe)
+        soc, sigma = job.estimate(net, check.raw)
+        table.append({"estimator": "gru", "seed": seed} | accuracy(check, soc, sigma))
+        say(str(table[-1]))
+        nets.append(net)
+    best = int(np.argmin([row["rmse_pct"] for row in table]))
+    card = {
+        "kind": "soc",
+        "features": ("voltage_v", "current_a", "temperature_c"),
+        "centre": job.CENTRE,
+        "scale": job.SCALE,
+        "hidden": recipe.hidden,
+        "period_s": features.PERIOD_S,
+        "data": {SET: model_card.LICENCES[SET]},
+        "held_out": [log.name for log in held],
+        "seeds": list(range(args.seeds)),
+        "seed": best,
+        "recipe": {"train": msgspec.to_builtins(recipe)},
+        "versions": versions(),
+        "held_out_table": table,
+        "form": "float32",
+    }
+    model_card.write(args.models, "gru", soc_graph(nets[best].weights(), CLIP), card)
+    return 0
+
+
+def scaled(x: Singles, centre: NDArray[np.float64], scale: NDArray[np.float64]) -> Singles:
+    """As ``StateStudent.run`` scales, with what the filter does not know at the centre."""
+    out: Singles = np.nan_to_num((x - centre.astype(np.float32)) * (1.0 / scale).astype(np.float32))
+    return out
+
+
+def accuracy(data: features.Sequences, soc: Singles, sigma: Singles) -> dict[str, Any]:
+    """Over all rows after the first ten minutes of each sequence; in % SOC, shares as fractions."""
+    since = np.arange(data.soc.shape[0])[:, None] * data.step_s
+    scored = data.valid & (since >= SETTLE_S)
+    wrong = np.abs(soc - data.soc)[scored].astype(np.float64)
+    told = sigma[scored].astype(np.float64)
+    return {
+        "rmse_pct": round(100 * float(np.sqrt(np.mean(wrong**2))), 3),
+        "p999_pct": round(100 * float(np.quantile(wrong, 0.999)), 2),
+        "inside_2sigma": round(float(np.mean(wrong <= 2 * told)), 3),
+        "sigma_pct": round(100 * float(told.mean()), 3),
+    }
+
+
+def rounded(values: NDArray[np.float64]) -> list[float]:
+    return [float(f"{value:.7g}") for value in values]
+
+
+def fingerprint(card: CellCard) -> str:
+    import hashlib
+
+    return hashlib.sha256(msgspec.json.encode(card)).hexdigest()
+
+
+def versions() -> dict[str, str]:
+    import onnxruntime
+    import torch
+
+    import edgebms
+
+    return {"edgebms": edgebms.__version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__, "numpy": np.__version__}
+
+
+STARTED = time.monotonic()
+
+
+def say(line: str) -> None:
+    print(f"{time.monotonic() - STARTED:6.0f} s  {line}", file=sys.stderr, flush=True)

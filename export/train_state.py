@@ -1,0 +1,111 @@
+"""Trains the state student on the sequences of ``features``: truncated back-propagation, Gaussian likelihood and RMSE.
+
+The torch side of ``onnx_graph.state_graph``: the same bounds, the same formulas.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from edgebms.estimator.student import FEATURES
+from export.cell import Recurrent, likelihood_and_rmse
+from export.features import Sequences
+
+BOUNDS = (3.0, 0.02, 3.0)
+"""A correction of at most three of the filter's sigmas plus 2 %; a sigma at most e^3 times the filter's."""
+SIGMA_AT = FEATURES.index("log_soc_sigma")
+SETTLE_S = 60.0
+"""Before, nobody can know: not scored."""
+CHUNK = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    hidden: int = 24
+    epochs: int = 10
+    batch: int = 136
+    rate: float = 4e-3
+    rmse: float = 30.0
+    """Weight of the RMSE beside the likelihood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """x = (feature - centre) / scale; low and high: the range of the training. (features,) each."""
+
+    centre: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def scaling(data: Sequences) -> Scaling:
+    x = data.x[data.valid].astype(np.float64)
+    return Scaling(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3), x.min(axis=0), x.max(axis=0))
+
+
+def answer(head: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:
+    """Correction and log standard deviation from the head's two numbers."""
+    times, floor, spread = BOUNDS
+    sigma = log_sigma.exp()
+    correction = torch.tanh(head[..., 0]) * (times * sigma + floor)
+    log_out = log_sigma.clamp(min=math.log(floor / 10.0)) + spread * torch.tanh(head[..., 1])
+    return correction, log_out
+
+
+def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Scaled inputs, log sigma, what the correction should be, weight; (steps, sequences, ...)."""
+    x = torch.from_numpy(np.nan_to_num((data.x - scale.centre.astype(np.float32)) / scale.scale.astype(np.float32)))
+    log_sigma = torch.from_numpy(np.nan_to_num(data.x[:, :, SIGMA_AT]))
+    target = torch.from_numpy(np.nan_to_num(data.soc - data.filter))
+    since = np.arange(data.x.shape[0])[:, None] * data.step_s
+    return x, log_sigma, target, torch.from_numpy((data.valid & (since >= SETTLE_S)).astype(np.float32))
+
+
+def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe) -> Recurrent:
+    """One network from ``seed``: the same data, seed and version of torch give the same weights."""
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    net = Recurrent(len(FEATURES), recipe.hidden)
+    x, log_sigma, target, weight = tensors(data, scale)
+    sequences = x.shape[1]
+    batches = -(-sequences // recipe.batch)
+    ends = data.valid.shape[0] - np.argmax(data.valid[::-1], axis=0)
+    order = np.argsort(ends)  # sequences of like length beside each other: less padding
+    groups = [torch.from_numpy(order[i::1][: recipe.batch].copy()) for i in range(0, sequences, recipe.batch)]
+    chunks = sum(-(-int(ends[group.numpy()].max()) // CHUNK) for group in groups)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.epochs * chunks)
+    for _ in range(recipe.epochs):
+        for pick in torch.randperm(batches):
+            group = groups[int(pick)]
+            hidden = torch.zeros(group.numel(), recipe.hidden)
+            for start in range(0, int(ends[group.numpy()].max()), CHUNK):
+                part = slice(start, start + CHUNK)
+                w = weight[part, group]
+                # A student that starts late, or again, knows nothing either.
+                hidden = hidden.detach() * (torch.rand(group.numel(), 1) > 0.05)
+                head, hidden = net(x[part, group], hidden)
+                correction, log_out = answer(head, log_sigma[part, group])
+                loss = likelihood_and_rmse(correction - target[part, group], log_out, w, recipe.rmse)
+                optimiser.zero_grad()
+                loss.backward()
+                torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+                optimiser.step()
+                schedule.step()
+    return net
+
+
+@torch.no_grad()
+def correct(net: Recurrent, data: Sequences, scale: Scaling) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Correction and sigma over whole sequences, (steps, sequences) each."""
+    x, log_sigma, _, _ = tensors(data, scale)
+    head, _ = net(x, torch.zeros(x.shape[1], net.gru.hidden_size))
+    correction, log_out = answer(head, log_sigma)
+    return correction.numpy(), log_out.exp().numpy()
