@@ -62,7 +62,7 @@ class Guard:
         values.update(self._runaway.step(clean, snapshot.temperature_reason, snapshot.time_ns)._asdict())
         values.update(self._shorts.step(clean, snapshot.current_a.value, snapshot.balancing, snapshot.time_ns)._asdict())
         waited_ns = now_ns - self._first_ns
-        values[STARTUP] = 0.0 if self._valid else waited_ns * 1e-9
+        values[STARTUP] = 0.0 if self._valid else waited_ns / 1e9
         values[BLIND_IN_ALERT] = values["blind_s"] if self._alert_before_blind else 0.0
         # before the first valid snapshot nothing is known; a pack that never gets one is judged on what it shows
         speaks = self._valid or waited_ns >= self._startup_ns

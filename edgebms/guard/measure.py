@@ -119,10 +119,10 @@ class Lost:
         if good.any():
             self._any_ns = now_ns
         contradicts = CONTRADICTS[reasons]
-        lost_s = (now_ns - self._good_ns) * 1e-9
+        lost_s = (now_ns - self._good_ns) / 1e9
         self.absent_s[:-BROADCASTS] = np.where(contradicts, 0.0, lost_s)
         self.contradicting_s[:-BROADCASTS] = np.where(contradicts, lost_s, 0.0)
-        self.all_s = (now_ns - self._any_ns) * 1e-9
+        self.all_s = (now_ns - self._any_ns) / 1e9
 
 
 class Measure:
@@ -151,7 +151,7 @@ class Measure:
         values["sense_fault_v"] = clean.sense_fault_v
         values["temperature_c"] = clean.temperature_c
         values["temperature_deviation_k"] = clean.temperature_c - clean.temperature_median_c
-        values["temperature_rate_k_per_min"] = self._rate.step(clean.temperature_c, clean.temperature_median_c, snapshot.time_ns * 1e-9)
+        values["temperature_rate_k_per_min"] = self._rate.step(clean.temperature_c, clean.temperature_median_c, snapshot.time_ns / 1e9)
         values["charge_current_a"] = current_a
         values["discharge_current_a"] = -current_a
         values["pack_voltage_v"] = voltage_v = snapshot.voltage_v.value
@@ -166,7 +166,7 @@ class Measure:
         values["cell_lost_s"] = self._cell_lost.absent_s
         values["cell_inconsistent_s"] = self._cell_lost.contradicting_s
         values["probe_lost_s"] = self._probe_lost.absent_s + self._probe_lost.contradicting_s
-        values["current_lost_s"] = (now_ns - self._current_ns) * 1e-9
+        values["current_lost_s"] = (now_ns - self._current_ns) / 1e9
         values["blind_s"] = self._cell_lost.all_s
         values["heat_blind_s"] = self._probe_lost.all_s
         return out
@@ -177,6 +177,6 @@ class Measure:
         if math.isnan(self._pressure_pa):
             self._pressure_pa, self._pressure_ns = pressure_pa, now_ns
         rise_pa = pressure_pa - self._pressure_pa
-        self._pressure_pa += min(1.0, (now_ns - self._pressure_ns) * 1e-9 / PRESSURE_TAU_S) * rise_pa
+        self._pressure_pa += min(1.0, (now_ns - self._pressure_ns) / 1e9 / PRESSURE_TAU_S) * rise_pa
         self._pressure_ns = now_ns
         return rise_pa

@@ -97,7 +97,7 @@ class SpikeFilter:
             np.copyto(self._last, values, where=fresh)
             np.copyto(self._last_ns, sample_ns, where=fresh)
             return values
-        suspect = fresh & (odd > self._floor + self._rate * (sample_ns - self._last_ns) * 1e-9)
+        suspect = fresh & (odd > self._floor + self._rate * (sample_ns - self._last_ns) / 1e9)
         way = self._held - self._last
         confirmed = fresh & (jump * way > 0.5 * way * way)
         suspect &= ~confirmed
@@ -124,7 +124,7 @@ class SumWitness:
         if np.isnan(self._offset_v):
             self._offset_v, self._last_ns = departure_v, now_ns
             return
-        share = min(1.0, (now_ns - self._last_ns) * 1e-9 / SUM_TAU_S)
+        share = min(1.0, (now_ns - self._last_ns) / 1e9 / SUM_TAU_S)
         self._last_ns = now_ns
         self._noise_v += share * (abs(departure_v - self._offset_v) - self._noise_v)
         self._offset_v += share * (departure_v - self._offset_v)

@@ -89,18 +89,18 @@ class Runaway:
         saturated = self._saturation(temperature_reason, now_ns)
         # what is not sampled any more goes on as it was cut off
         until_ns = np.where(saturated, now_ns, self._high_ns)
-        duration_s = (until_ns - self._start_ns) * 1e-9
+        duration_s = (until_ns - self._start_ns) / 1e9
         rising = (self._intervals >= INTERVALS) & (duration_s > HOLD_S)
         fresh_v = clean.voltage_v[: self._cells]
         np.copyto(self._seen_v, fresh_v, where=np.isfinite(fresh_v))
         self._learn_initial(rising, now_ns)
         if not rising.any():
-            saturated_s = np.where(saturated, (now_ns - self._saturated_ns) * 1e-9, 0.0) if saturated.any() else self._quiet_s
+            saturated_s = np.where(saturated, (now_ns - self._saturated_ns) / 1e9, 0.0) if saturated.any() else self._quiet_s
             return Heat(self._quiet_s, saturated_s, self._quiet_cells, self._quiet_s)
-        known = (now_ns - self._last_ns) * 1e-9 <= FORGET_S
+        known = (now_ns - self._last_ns) / 1e9 <= FORGET_S
         rise_s = np.where(rising, np.where(known | saturated, duration_s, np.nan), 0.0)
         rate = np.zeros(len(rise_s))
-        np.divide(self._high_c - self._start_c, (self._high_ns - self._start_ns) * 1e-9, out=rate, where=rising & known)
+        np.divide(self._high_c - self._start_c, (self._high_ns - self._start_ns) / 1e9, out=rate, where=rising & known)
         initial_v = np.fmax(self._initial_v, clean.voltage_median_v)
         fallen = self._seen_v < VOLTAGE_LEFT * initial_v
         hot = (self._last_c >= self._maximum_c) | saturated
@@ -115,7 +115,7 @@ class Runaway:
                 cells[watched] = rate[probe]
             elif hot[probe]:
                 probes[probe] = rate[probe]
-        return Heat(rise_s, np.where(saturated, (now_ns - self._saturated_ns) * 1e-9, 0.0), cells, probes)
+        return Heat(rise_s, np.where(saturated, (now_ns - self._saturated_ns) / 1e9, 0.0), cells, probes)
 
     def _follow(self, clean: Clean) -> None:
         """Take the new temperature samples into their runs."""
@@ -123,7 +123,7 @@ class Runaway:
         if self._origin_ns is None:
             self._origin_ns = int(sample_ns[-1])
         new = clean.temperature_fresh & np.isfinite(temperature_c)
-        g = temperature_c - RATE_K_PER_S * (sample_ns - self._origin_ns) * 1e-9
+        g = temperature_c - RATE_K_PER_S * (sample_ns - self._origin_ns) / 1e9
         restart = new & ((g < self._low) | (g < self._high - RESOLUTION_K))
         goes_on = new & ~restart
         self._intervals += goes_on
@@ -144,7 +144,7 @@ class Runaway:
         return saturated
 
     def _learn_initial(self, rising: Flags, now_ns: int) -> None:
-        elapsed_s = (now_ns - self._initial_ns) * 1e-9
+        elapsed_s = (now_ns - self._initial_ns) / 1e9
         if elapsed_s < INITIAL_EVERY_S:
             return
         self._initial_ns = now_ns

@@ -86,7 +86,7 @@ class Shorts:
             return self._out
         if self._last_ns is None:
             self._last_ns = now_ns - round(EVERY_S * 1e9)
-        elapsed_s = (now_ns - self._last_ns) * 1e-9
+        elapsed_s = (now_ns - self._last_ns) / 1e9
         if elapsed_s < EVERY_S:
             return self._out
         self._last_ns = now_ns
@@ -154,7 +154,7 @@ class _Rest:
             self._since_ns = now_ns if resting else None
             self._clear()
             return self._unknown
-        rest_s = (now_ns - self._since_ns) * 1e-9
+        rest_s = (now_ns - self._since_ns) / 1e9
         if rest_s < RELAX_S:
             return self._unknown
         known = np.isfinite(departure_v)
