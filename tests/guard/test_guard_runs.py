@@ -7,6 +7,7 @@ import pytest
 from guarded import Guarded, make_pack, rules
 from snapshots import blind_snapshot, make_snapshot
 
+from edgebms.telemetry.snapshot import Extreme, Extremes
 from edgebms.vocabulary import Action, Cause, Level, Reason
 
 
@@ -123,3 +124,161 @@ def test_latched_findings_survive_a_restart():
     again = Guarded(16, 16)
     again.guard.restore(kept)
     assert "external_short" in rules(again.give(make_snapshot(16, 16, time_s=1.0)))
+
+
+# ---- the guard as a whole
+
+
+def test_startup_time_is_counted_from_the_first_step():
+    guarded = Guarded(pack=make_pack(startup_s=10.0))
+    assert guarded.give(blind_snapshot(time_s=1000.0)) == ()
+    assert guarded.give(blind_snapshot(time_s=1009.9)) == ()
+    assert "no_data_since_start" in rules(guarded.give(blind_snapshot(time_s=1010.0)))
+    guarded.time_s = 1020.0
+    guarded.show()
+    assert "no_data_since_start" not in rules(guarded.show())
+
+
+def test_a_first_snapshot_that_is_incomplete_is_not_judged():
+    guarded = Guarded()
+    assert guarded.run(5, voltage_v=4.5, complete=False) == ()
+    assert "cell_over_voltage_critical" in rules(guarded.run(5, voltage_v=4.5))
+
+
+def test_a_complete_snapshot_without_a_valid_cell_is_not_valid():
+    guarded = Guarded(pack=make_pack(startup_s=5.0))
+    assert guarded.run(5, voltage_v=np.nan) == ()
+    assert "no_data_since_start" in rules(guarded.run(2, voltage_v=np.nan))
+
+
+def test_once_valid_an_incomplete_snapshot_is_judged():
+    guarded = Guarded()
+    guarded.run(5)
+    assert "cell_over_voltage_critical" in rules(guarded.run(5, voltage_v=4.5, complete=False))
+
+
+def test_a_pack_that_goes_blind_without_an_alert_is_not_critical():
+    guarded = Guarded()
+    guarded.run(10)
+    assert "blind_in_alert" not in rules(guarded.run(100, voltage_v=np.nan))
+
+
+def test_a_watch_before_the_loss_does_not_make_it_critical():
+    guarded = Guarded()
+    guarded.run(10)
+    assert {"over_temperature_watch"} == rules(guarded.run(30, temperature_c=57.0))
+    findings = guarded.run(100, voltage_v=np.nan, temperature_c=57.0)
+    assert "blind_in_alert" not in rules(findings)
+
+
+def test_another_hazard_before_the_loss_does_not_make_it_critical():
+    guarded = Guarded()
+    guarded.run(10)
+    assert "cell_over_voltage_critical" in rules(guarded.run(10, voltage_v=4.5))
+    assert "blind_in_alert" not in rules(guarded.run(100, voltage_v=np.nan))
+
+
+def test_findings_come_in_the_rows_order():
+    guarded = Guarded()
+    guarded.run(10)
+    findings = guarded.run(60, voltage_v=4.5, temperature_c=85.0)
+    order = [row.name for row in guarded.rows]
+    places = [order.index(finding.rule) for finding in findings]
+    assert places == sorted(places)
+    assert len({finding.rule for finding in findings}) > 4
+
+
+def test_acknowledging_does_not_open_what_still_holds():
+    guarded = Guarded()
+    guarded.run(10)
+    guarded.run(5, current_a=-400.0)
+    at = round(guarded.time_s * 1e9)
+    assert not guarded.guard.acknowledge("external_short", at)
+    assert guarded.guard.acknowledge("gas", at)
+    assert guarded.guard.acknowledge("no_such_rule", at)
+    guarded.run(60)
+    assert guarded.guard.acknowledge("external_short", round(guarded.time_s * 1e9))
+    assert guarded.show() == ()
+
+
+def test_the_state_holds_what_stands_and_nothing_else():
+    guarded = Guarded()
+    guarded.run(10)
+    assert guarded.guard.state() == {}
+    guarded.run(5, current_a=-400.0)
+    assert list(guarded.guard.state()) == ["external_short"]
+    guarded.guard.restore({"row_that_is_gone": {"0": {"since_ns": 0, "value": 1.0}}})
+    assert list(guarded.guard.state()) == ["external_short"]
+
+
+def test_one_pack_s_guard_knows_nothing_of_another_s():
+    first, second = Guarded(), Guarded()
+    first.run(10)
+    second.run(10)
+    first.run(10, temperature_c=85.0)
+    assert second.run(10) == ()
+
+
+def test_the_broadcast_maximum_of_a_pack_without_cell_voltages_is_judged():
+    guarded = Guarded(4, 0)
+    extremes = Extremes(voltage_max_v=Extreme(4.5, -1, 0.0, Reason.VALID))
+    for _ in range(5):
+        findings = guarded.show(voltage_v=np.nan, cell_reason=[Reason.NOT_IN_PROFILE] * 4, extremes=extremes)
+    assert findings == (), "no valid snapshot yet"
+    for _ in range(10):
+        findings = guarded.show(voltage_v=np.nan, cell_reason=[Reason.NOT_IN_PROFILE] * 4, extremes=extremes)
+    assert "cell_over_voltage_critical" in rules(findings)
+    (finding,) = [finding for finding in findings if finding.rule == "cell_over_voltage_critical"]
+    assert (finding.kind, finding.where) == ("pack", -1)
+
+
+def test_a_probe_that_vanishes_while_rising_fast_does_not_clear_the_alert():
+    guarded = Guarded(16, 16)
+    guarded.run(10)
+    temperature = np.full(16, 25.0)
+    for _ in range(8):
+        temperature[5] += 2.0
+        guarded.show(temperature_c=temperature)
+    temperature[5] = np.nan
+    guarded.period_s = 10.0
+    assert "fast_rise" in rules(guarded.run(3000, temperature_c=temperature))
+    temperature[5] = 25.0
+    assert "fast_rise" not in rules(guarded.run(120, temperature_c=temperature))
+
+
+def test_a_broken_sense_wire_is_one_alert_and_no_voltage_alarm():
+    guarded = Guarded(96, 24)
+    guarded.run(10)
+    voltage = np.full(96, 3.7)
+    voltage[40], voltage[41] = 1.0, 6.4
+    findings = guarded.run(60, voltage_v=voltage)
+    assert rules(findings) == {"sense_fault"}
+    assert [finding.where for finding in findings] == [40, 41]
+
+
+def test_a_dead_cell_is_low_voltage():
+    guarded = Guarded(96, 24)
+    guarded.run(10)
+    voltage = np.full(96, 3.7)
+    voltage[40] = 0.2
+    findings = guarded.run(60, voltage_v=voltage, pack_voltage_v=95 * 3.7 + 0.2)
+    assert "cell_under_voltage_critical" in rules(findings)
+    assert "sense_fault" not in rules(findings)
+
+
+def test_a_misread_cell_is_a_sensor():
+    guarded = Guarded(96, 24)
+    guarded.run(10)
+    voltage = np.full(96, 3.7)
+    voltage[40] = 0.2
+    assert rules(guarded.run(60, voltage_v=voltage, pack_voltage_v=96 * 3.7)) == {"sense_fault"}
+
+
+def test_quantised_data_at_rest_is_quiet():
+    guarded = Guarded(96, 24, period_s=10.0)
+    rng = np.random.default_rng(0)
+    offset = rng.normal(0, 0.02, 96)
+    for _ in range(2000):
+        voltage = np.round(3.7 + offset + rng.normal(0, 0.001, 96), 3)
+        temperature = np.round(25.5 + rng.normal(0, 0.1, 24))
+        assert guarded.show(voltage_v=voltage, temperature_c=temperature, current_a=np.round(rng.normal(0, 0.2), 1)) == ()
