@@ -21,7 +21,25 @@ def build_parser() -> argparse.ArgumentParser:
     encode.add_argument("-o", "--output", type=Path, metavar="LOG", required=True)
     encode.add_argument("--profile", default="edgebms", help="edgebms or edgebms_fd; default edgebms")
     encode.set_defaults(func=encode_bdf)
+    logs = verbs.add_parser("logs", help="what a folder of logs gives under a profile: frames, snapshots, share not null")
+    logs.add_argument("paths", nargs="+", type=Path, metavar="LOG")
+    logs.add_argument("--profile", required=True)
+    logs.add_argument("--cells", type=int, required=True)
+    logs.add_argument("--probes", type=int, default=0)
+    logs.add_argument("--firmware")
+    logs.set_defaults(func=logs_table)
     return parser
+
+
+def logs_table(args: argparse.Namespace) -> int:
+    from edgebms.config import PackConfig
+    from hil.logs_table import lines, read
+
+    pack = PackConfig(name="log", profile=args.profile, card="generic_nmc", cells=args.cells, probes=args.probes, firmware=args.firmware)
+    paths = [file for path in args.paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
+    for line in lines([read(path, pack) for path in paths]):
+        print(line, flush=True)
+    return 0
 
 
 def plant_check(_args: argparse.Namespace) -> int:
