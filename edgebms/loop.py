@@ -6,7 +6,7 @@ packs that fell silent, and hands every decision on. It reads no clock but the o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import msgspec
@@ -17,10 +17,8 @@ from edgebms.decision.types import Decision
 from edgebms.inlet.frame import Frame
 from edgebms.pipeline import Pipeline
 from edgebms.telemetry.assembler import Assembler
+from edgebms.telemetry.silence import TICK_NS, silence_ticks_ns
 from edgebms.telemetry.snapshot import Snapshot
-
-TICK_NS = 100_000_000
-"""How often silent packs are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,21 +88,6 @@ def replay_snapshots(
         loop.snapshot(line, snapshot)
         count += 1
     return count
-
-
-def silence_ticks_ns(start_ns: int, end_ns: int) -> Iterator[int]:
-    """The times at which a replay looks at silent packs between two frames.
-
-    Every 100 ms like a live loop for the first 10 s, then every second up to a minute, then every
-    minute: a night without frames in a log is one long loss of data, not a million decisions.
-    """
-    at_ns = start_ns
-    while True:
-        silent_ns = at_ns - start_ns
-        at_ns += TICK_NS if silent_ns < 10_000_000_000 else 1_000_000_000 if silent_ns < 60_000_000_000 else 60_000_000_000
-        if at_ns >= end_ns:
-            return
-        yield at_ns
 
 
 def replay(frames: Iterable[Frame], loop: Loop, clock: LogClock, *, utc: bool = True, pace: Callable[[int], None] | None = None) -> int:

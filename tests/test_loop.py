@@ -11,8 +11,9 @@ from lines import CELLS, PROBES, Run, config, frames, pack
 from edgebms.assembly import build_lines
 from edgebms.clock import MonotonicClock
 from edgebms.decision.types import encode, schema
-from edgebms.loop import Loop, PackLine, silence_ticks_ns
+from edgebms.loop import Loop, PackLine
 from edgebms.telemetry.encode import Encoder
+from edgebms.telemetry.silence import silence_ticks_ns
 from edgebms.vocabulary import ReasonerStatus
 from edgebms.worker import Worker
 

@@ -140,7 +140,7 @@ def replay_files(
                     )
                 settings = next(entry for entry in config.pack if entry.name == name)
                 line = lines[name]
-                snapshots += replay_snapshots(bdf.snapshots(path, settings, line.card), line, loop, clock, pace=pacer(speed))
+                snapshots += replay_snapshots(bdf.snapshots(path, settings), line, loop, clock, pace=pacer(speed))
             else:
                 from edgebms.inlet.logfile import LogFile
 

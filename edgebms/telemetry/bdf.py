@@ -11,16 +11,19 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgebms.cellcard import CellCard
-from edgebms.config import PackConfig
+from edgebms.config import PackConfig, probe_of_cell
 from edgebms.errors import LogError, MissingExtra
-from edgebms.telemetry.snapshot import Codes, Floats, Reading, RunawayView, Snapshot
+from edgebms.telemetry.assembler import SILENCE_NS
+from edgebms.telemetry.judge import Judge
+from edgebms.telemetry.profile import load_profile
+from edgebms.telemetry.runaway_view import worst_s
+from edgebms.telemetry.silence import silence_ticks_ns
+from edgebms.telemetry.snapshot import MISSING, Codes, Floats, Reading, RunawayView, Snapshot
 from edgebms.vocabulary import Reason
 
 TIME = "test_time_second"
@@ -103,16 +106,78 @@ def shape(path: Path) -> tuple[int, int]:
     return len(columns.cells), len(columns.probes)
 
 
-def snapshots(path: Path, pack: PackConfig, card: CellCard) -> Iterator[Snapshot]:  # noqa: ARG001
-    """The rows of ``path`` as snapshots of ``pack``, judged as the assembler judges a sweep from the bus.
+def snapshots(path: Path, pack: PackConfig) -> Iterator[Snapshot]:
+    """The rows of ``path`` as ``pack``'s snapshots, judged as its profile judges sweeps from the bus.
 
-    Raises LogError with file and row, MissingExtra for parquet without pyarrow.
+    Where rows are missing, incomplete snapshots say so, as the assembler does when the bus falls silent.
+    Raises LogError with file and row, ProfileError, MissingExtra for parquet without pyarrow.
     """
-    return sweeps(path, pack)
+    profile = load_profile(pack.profile, pack)
+    rule = profile.file.snapshot
+    timeout_ns = round(rule.timeout_periods * profile.period_s * 1e9)
+    silence_ns = max(timeout_ns, SILENCE_NS)
+    judge = Judge(profile)
+    stale_s = rule.stale_periods * np.array([profile.cell_period_s, profile.probe_period_s, profile.period_s])
+    probe_of = np.array(probe_of_cell(pack), dtype=np.intp)
+    seq = 0
+
+    def judged(sweep: Snapshot, at_ns: int) -> Snapshot:
+        nonlocal seq
+        age_s = (at_ns - sweep.time_ns) * 1e-9
+        cells, cell_reason = aged(sweep.cell_voltage_v, sweep.cell_reason, age_s > stale_s[0])
+        probes, probe_reason = aged(sweep.temperature_c, sweep.temperature_reason, age_s > stale_s[1])
+        current, voltage = (aged_reading(reading, age_s, age_s > stale_s[2]) for reading in (sweep.current_a, sweep.voltage_v))
+        judge.cells(cells, cell_reason, current.value, voltage.value, at_ns)
+        judge.probes(probes, probe_reason, at_ns)
+        good = np.append(probe_reason == Reason.VALID, False)  # the last stands for cells without a probe
+        seen = worst_s(max(profile.probe_period_s, age_s), float("inf"), float("nan"), profile.period_s) if good.any() else float("inf")
+        seq += 1
+        return replace(
+            sweep,
+            seq=seq - 1,
+            time_ns=at_ns,
+            cell_voltage_v=cells,
+            cell_reason=cell_reason,
+            cell_age_s=np.full(len(cells), age_s),
+            temperature_c=probes,
+            temperature_reason=probe_reason,
+            temperature_age_s=np.full(len(probes), age_s),
+            current_a=current,
+            voltage_v=voltage,
+            runaway_view=RunawayView(seen, int(np.count_nonzero(~good[probe_of])), False),
+            complete=at_ns == sweep.time_ns,
+        )
+
+    def run() -> Iterator[Snapshot]:
+        last: Snapshot | None = None
+        for sweep in sweeps(path, pack):
+            if last is not None:
+                due_ns = last.time_ns + timeout_ns
+                for at_ns in silence_ticks_ns(last.time_ns, sweep.time_ns):
+                    if at_ns >= due_ns:
+                        yield judged(last, at_ns)
+                        due_ns = at_ns + silence_ns
+            yield judged(sweep, sweep.time_ns)
+            last = sweep
+
+    return run()
+
+
+def aged(value: Floats, reason: Codes, stale: bool) -> tuple[Floats, Codes]:
+    """Copies, unknown where the sweep that they came with is too old."""
+    if not stale:
+        return value.copy(), reason.copy()
+    return np.full_like(value, np.nan), np.full_like(reason, Reason.STALE)
+
+
+def aged_reading(reading: Reading, age_s: float, stale: bool) -> Reading:
+    if reading.reason is Reason.NOT_IN_PROFILE:
+        return reading
+    return Reading(float("nan"), age_s, Reason.STALE) if stale else Reading(reading.value, age_s, reading.reason)
 
 
 def sweeps(path: Path, pack: PackConfig) -> Iterator[Snapshot]:
-    """The rows of ``path`` as they stand: a number is valid, what is missing is not.
+    """The rows of ``path`` as they stand: a number is valid, null or an empty field an invalid code.
 
     time_ns is the file's wall clock (``unix_time_second`` of its first row plus test time) where there
     is one, else the test time. Raises LogError with file and row, MissingExtra for parquet without pyarrow.
@@ -131,43 +196,40 @@ def open_file(path: Path) -> tuple[list[str], Iterator[Floats]]:
 
 
 def rows_to_snapshots(columns: Columns, blocks: Iterator[Floats], pack: PackConfig, path: Path) -> Iterator[Snapshot]:
+    cell_columns, probe_columns = list(columns.cells), list(columns.probes)
+    cell_age_s, probe_age_s = np.zeros(len(cell_columns)), np.zeros(len(probe_columns))
     seq = 0
     base_s: float | None = None
     last_s = -np.inf
-    cell_seen_s = np.full(len(columns.cells), -np.inf)
-    probe_seen_s = np.full(len(columns.probes), -np.inf)
-    scalar_seen_s = {"current": -np.inf, "voltage": -np.inf}
     for block in blocks:
-        for row in block:
-            now_s = float(row[columns.time])
+        block[~np.isfinite(block)] = np.nan
+        missing = np.isnan(block)
+        cells, probes = block[:, cell_columns], block[:, probe_columns]
+        cell_reason = np.where(missing[:, cell_columns], Reason.INVALID_CODE, Reason.VALID).astype(np.uint8)
+        probe_reason = np.where(missing[:, probe_columns], Reason.INVALID_CODE, Reason.VALID).astype(np.uint8)
+        for i, now_s in enumerate(block[:, columns.time].tolist()):
             if not now_s > last_s:
-                raise LogError(
-                    "test_time_second does not rise",
-                    where=f"{path}: row {seq + 1}",
-                    mend="sort the file by time and leave repeated rows out",
-                )
+                mend = "sort the file by time and leave repeated rows out"
+                raise LogError("test_time_second does not rise", where=f"{path}: row {seq + 1}", mend=mend)
             last_s = now_s
             if base_s is None:
-                unix_s = float(row[columns.unix_time]) if columns.unix_time is not None else float("nan")
+                unix_s = float(block[i, columns.unix_time]) if columns.unix_time is not None else float("nan")
                 base_s = unix_s - now_s if np.isfinite(unix_s) else 0.0
             if abs(base_s + now_s) > LAST_S:
                 raise LogError("has a time beyond the year 2262", where=f"{path}: row {seq + 1}", mend="times in BDF are seconds")
-            # Milliseconds are all that BDF times are good for; a float holds today's in steps of 0.2 us.
-            time_ns = round((base_s + now_s) * 1e6) * 1000
-            cells, cell_reason, cell_age = sweep(row, columns.cells, cell_seen_s, now_s)
-            probes, probe_reason, probe_age = sweep(row, columns.probes, probe_seen_s, now_s)
             yield Snapshot(
                 pack=pack.name,
                 seq=seq,
-                time_ns=time_ns,
-                cell_voltage_v=cells,
-                cell_reason=cell_reason,
-                cell_age_s=cell_age,
-                temperature_c=probes,
-                temperature_reason=probe_reason,
-                temperature_age_s=probe_age,
-                current_a=scalar(row, columns.current, "current", scalar_seen_s, now_s),
-                voltage_v=scalar(row, columns.voltage, "voltage", scalar_seen_s, now_s),
+                # A float holds today's time in steps of 0.2 us.
+                time_ns=round((base_s + now_s) * 1e6) * 1000,
+                cell_voltage_v=cells[i],
+                cell_reason=cell_reason[i],
+                cell_age_s=cell_age_s,
+                temperature_c=probes[i],
+                temperature_reason=probe_reason[i],
+                temperature_age_s=probe_age_s,
+                current_a=scalar(block[i], columns.current),
+                voltage_v=scalar(block[i], columns.voltage),
                 runaway_view=RunawayView(float("inf"), pack.cells, False),
             )
             seq += 1
@@ -175,25 +237,11 @@ def rows_to_snapshots(columns: Columns, blocks: Iterator[Floats], pack: PackConf
         raise LogError("has no rows", where=str(path), mend="record again, or leave the file out")
 
 
-def sweep(row: Floats, places: tuple[int, ...], seen_s: Floats, now_s: float) -> tuple[Floats, Codes, Floats]:
-    """Values, reasons and ages of one row's cells or probes; ``seen_s`` is brought up to date."""
-    values = row[list(places)]
-    known = np.isfinite(values)
-    seen_s[known] = now_s
-    reason: NDArray[np.uint8] = np.where(
-        known, Reason.VALID, np.where(np.isfinite(seen_s), Reason.INVALID_CODE, Reason.NEVER_RECEIVED)
-    ).astype(np.uint8)
-    return np.where(known, values, np.nan), reason, now_s - seen_s
-
-
-def scalar(row: Floats, place: int | None, name: str, seen_s: dict[str, float], now_s: float) -> Reading:
+def scalar(row: Floats, place: int | None) -> Reading:
     if place is None:
-        return Reading(float("nan"), float("inf"), Reason.NOT_IN_PROFILE)
+        return MISSING
     value = float(row[place])
-    if np.isfinite(value):
-        seen_s[name] = now_s
-        return Reading(value, 0.0, Reason.VALID)
-    return Reading(float("nan"), now_s - seen_s[name], Reason.INVALID_CODE if np.isfinite(seen_s[name]) else Reason.NEVER_RECEIVED)
+    return Reading(value, 0.0, Reason.INVALID_CODE if np.isnan(value) else Reason.VALID)
 
 
 def open_parquet(path: Path) -> tuple[list[str], Iterator[Floats]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,7 +32,7 @@ def write(path: Path, headers: list[str], rows: list[list[object]]) -> Path:
 
 
 def read(path: Path, cells: int, probes: int) -> list:
-    return list(bdf.snapshots(path, pack(cells, probes), None))  # type: ignore[arg-type]
+    return list(bdf.sweeps(path, pack(cells, probes)))
 
 
 def test_a_real_vehicle_day_gives_its_own_values():
@@ -71,23 +72,61 @@ def test_csv_by_labels_and_by_machine_names(tmp_path: Path, headers: list[str]):
     assert first.temperature_c.tolist() == [25.0]
     assert np.isnan(second.cell_voltage_v[0])
     assert second.cell_reason.tolist() == [Reason.INVALID_CODE]
-    assert second.cell_age_s.tolist() == [1.0]
     assert not second.voltage_v.valid
     assert third.current_a.reason is Reason.INVALID_CODE
-    assert third.current_a.age_s == 1.5
 
 
-def test_what_was_never_there_is_never_received_or_not_in_the_profile(tmp_path: Path):
+def test_what_is_missing_is_not_in_the_profile_or_an_invalid_code(tmp_path: Path):
     path = write(
         tmp_path / "pack.csv",
         ["test_time_second", "cell_voltage_001", "cell_voltage_002", "temperature_001"],
-        [[0, 3.7, "", 20], [1, 3.7, "", 20]],
+        [[0, 3.7, "", 20], [1, 3.7, "inf", 20]],
     )
     for snapshot in read(path, 2, 1):
-        assert snapshot.cell_reason.tolist() == [Reason.VALID, Reason.NEVER_RECEIVED]
-        assert snapshot.cell_age_s.tolist() == [0.0, np.inf]
+        assert snapshot.cell_reason.tolist() == [Reason.VALID, Reason.INVALID_CODE]
+        assert np.isnan(snapshot.cell_voltage_v[1])
         assert snapshot.current_a.reason is Reason.NOT_IN_PROFILE
         assert np.isnan(snapshot.voltage_v.value)
+
+
+def test_missing_rows_are_silence_as_on_the_bus(tmp_path: Path):
+    """Rows at 0, 1, 2 s, then nothing until 100 s: the pack is said to be stale in between, and valid again after."""
+    path = write(tmp_path / "cell.csv", MACHINE[:3], [[t, 3.7 + t / 1000, -1.0] for t in (0, 1, 2, 100, 101)])
+    settings = msgspec.structs.replace(pack(1, 0), period_s=1.0)
+    judged = list(bdf.snapshots(path, settings))
+    rows = [snapshot for snapshot in judged if snapshot.complete]
+    silent = [snapshot for snapshot in judged if not snapshot.complete]
+    assert [snapshot.time_ns // 10**9 for snapshot in rows] == [0, 1, 2, 100, 101]
+    assert all(snapshot.cell_reason[0] == Reason.VALID for snapshot in rows)
+    assert [snapshot.seq for snapshot in judged] == list(range(len(judged)))
+    assert all(2 * 10**9 < snapshot.time_ns < 100 * 10**9 for snapshot in silent)
+    stale = [snapshot for snapshot in silent if snapshot.time_ns > 7.1e9]
+    assert stale
+    assert all(snapshot.cell_reason[0] == Reason.STALE and np.isnan(snapshot.cell_voltage_v[0]) for snapshot in stale)
+    assert all(snapshot.current_a.reason is Reason.STALE for snapshot in stale)
+    assert silent[0].time_ns == 3.5e9
+    assert silent[0].cell_reason[0] == Reason.VALID
+    assert silent[0].cell_age_s[0] == 1.5
+
+
+def test_a_frozen_cell_and_a_sum_that_does_not_fit_are_not_believed(tmp_path: Path):
+    headers = ["test_time_second", "voltage_volt", "current_ampere", *(f"cell_voltage_{i:03d}" for i in range(1, 9))]
+    times = range(400)
+    cells = [[3.6 + 0.1 * np.sin(t / 40 + i / 10) for i in range(8)] for t in times]
+    for row in cells:
+        row[2] = 3.65
+    frozen = write(tmp_path / "frozen.csv", headers, [[t, sum(row), -1, *row] for t, row in zip(times, cells, strict=True)])
+    settings = msgspec.structs.replace(pack(8, 0), period_s=1.0)
+    last = list(bdf.snapshots(frozen, settings))[-1]
+    assert last.cell_reason.tolist() == [0, 0, Reason.FROZEN, 0, 0, 0, 0, 0]
+    assert np.isnan(last.cell_voltage_v[2])
+    for row in cells:
+        row[2] = row[1] + 0.01
+    wrong = write(tmp_path / "wrong.csv", headers, [[t, sum(row) * 1.2, -1, *row] for t, row in zip(times, cells, strict=True)])
+    last = list(bdf.snapshots(wrong, settings))[-1]
+    assert (last.cell_reason == Reason.SUM_MISMATCH).all()
+    right = write(tmp_path / "right.csv", headers, [[t, sum(row), -1, *row] for t, row in zip(times, cells, strict=True)])
+    assert all((snapshot.cell_reason == 0).all() for snapshot in bdf.snapshots(right, settings))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +159,7 @@ def test_random_bytes_are_a_log_error_or_snapshots(tmp_path_factory: pytest.Temp
     path = tmp_path_factory.mktemp("random") / f"t{suffix}"
     path.write_bytes((b"test_time_second,voltage_volt\n0,3.7\n" if headed else b"") + content)
     try:
-        for snapshot in bdf.snapshots(path, pack(1, 0), None):  # type: ignore[arg-type]
+        for snapshot in bdf.snapshots(path, pack(1, 0)):
             assert snapshot.cell_voltage_v.shape == (1,)
     except LogError as error:
         assert str(path) in str(error)
