@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     logs.add_argument("--cells", type=int, required=True)
     logs.add_argument("--probes", type=int, default=0)
     logs.add_argument("--firmware")
+    logs.add_argument("--period", type=float, metavar="S", help="seconds between two sweeps, where they depart from the profile's")
     logs.set_defaults(func=logs_table)
     return parser
 
@@ -35,7 +36,15 @@ def logs_table(args: argparse.Namespace) -> int:
     from edgebms.config import PackConfig
     from hil.logs_table import lines, read
 
-    pack = PackConfig(name="log", profile=args.profile, card="generic_nmc", cells=args.cells, probes=args.probes, firmware=args.firmware)
+    pack = PackConfig(
+        name="log",
+        profile=args.profile,
+        card="generic_nmc",
+        cells=args.cells,
+        probes=args.probes,
+        firmware=args.firmware,
+        period_s=args.period,
+    )
     paths = [file for path in args.paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     for line in lines([read(path, pack) for path in paths]):
         print(line, flush=True)
