@@ -28,6 +28,12 @@ SAME_TEMPERATURE_K = 6.0
 MIN_SUPPORT = 0.5
 """Rows that must speak of a knot for it to count as measured."""
 MIN_PULSES = 3
+SLOW_WEIGHT = 1.0
+"""A row of a slow log stands for a minute, one of a pulse log for a second or less."""
+SANE = (1e-5, 90.0)
+"""Resistances, ohm, and exchange currents, A, that a card may hold; where nothing is measured a ratio may leave it."""
+MIN_CONFLICT = 0.02
+"""A slow log's count is taken as right unless the others contradict it by more than this."""
 STEP_C = 0.1
 REFERENCE_C = 25.0
 FLOOR_V = 0.003
@@ -98,14 +104,18 @@ def fit_card(
     swing = HYSTERESIS_SWING[chemistry]
     hysteresis = np.zeros(OCV_SOC.size)
     pulsed = any(kind.pulses >= MIN_PULSES for _, kind in starts)
-    gathered = [(log, *counted(log, reference_ah)) for log, _ in starts]
-    for _ in range(2):
-        rows = collect(gathered, reference_ah, hysteresis, swing)
+    free = [log.name for log, kind in starts if kind.slow_discharge and pulsed]
+    scales: dict[str, float] = {}
+    for round_ in range(2):
+        rows = collect(starts, reference_ah, hysteresis, swing, free)
         curves = fit(rows, temperatures, TAU_S, reference_ah)
-        measured = half_width(starts, curves, reference_ah)
-        if measured is None:
-            break
-        hysteresis = measured
+        scales = dict(zip(free, curves.slow_scale.tolist(), strict=True))
+        if round_ == 0:
+            free = [name for name in free if abs(scales[name]) > MIN_CONFLICT]
+        measured = half_width(starts, curves, fallback, pulsed, reference_ah)
+        if measured is not None:
+            hysteresis = measured
+    found += tuple(f"{name}: at odds with the other logs, its charge is scaled by {100 * x:+.1f} %" for name, x in scales.items())
     scale = nominal_ah / fallback.capacity_ah
     if measured is None:
         hysteresis = np.interp(OCV_SOC, fallback.ocv.voltage.soc, fallback.ocv.hysteresis_v)
@@ -155,13 +165,6 @@ def group_temperatures(starts: list[tuple[Log, Kinds]]) -> Floats:
     return np.array([round(float(np.median(group)), 1) for group in groups])
 
 
-def counted(log: Log, reference_ah: float) -> tuple[Floats, int]:
-    """SOC of each row, and the row up to which it is to be trusted: the lowest charge. What comes back
-    into a cell after that differs from what was taken out by per cents, for reasons unknown."""
-    soc = 1.0 + log.net_ah / reference_ah
-    return soc, int(np.argmin(log.net_ah)) + 1
-
-
 def branch(log: Log, reference_ah: float, swing: float) -> Floats:
     """The hysteresis state of each row, +1 on the charge branch (where a full charge ends), (rows,)."""
     moved = np.diff(log.net_ah, prepend=log.net_ah[0]) / reference_ah
@@ -173,19 +176,28 @@ def branch(log: Log, reference_ah: float, swing: float) -> Floats:
     return np.array(out)
 
 
-def collect(gathered: list[tuple[Log, Floats, int]], reference_ah: float, hysteresis: Floats, swing: float) -> Rows:
+def collect(starts: list[tuple[Log, Kinds]], reference_ah: float, hysteresis: Floats, swing: float, free: list[str]) -> Rows:
+    """The rows of all logs, each up to its lowest charge: what comes back into a cell after that differs
+    from what was taken out by per cents, for reasons unknown."""
     parts = []
-    for log, soc, end in gathered:
+    for log, kind in starts:
+        soc = 1.0 + log.net_ah / reference_ah
+        end = int(np.argmin(log.net_ah)) + 1
         pair_a = pair_currents(log.time_s[:end], log.current_a[:end], TAU_S)
         keep = thin(log.time_s[:end], log.current_a[:end], STEP_C * reference_ah)
         keep = keep[np.isfinite(log.voltage_v[keep])]
         state = branch(log, reference_ah, swing)[keep]
         voltage = log.voltage_v[keep] - state * np.interp(soc[keep], OCV_SOC, hysteresis)
-        parts.append((soc[keep], log.temperature_c[keep], log.current_a[keep], voltage, pair_a[:, keep], np.ones(keep.size)))
-    return Rows(*(np.concatenate([part[i] for part in parts], axis=-1) for i in range(6)))
+        weight = np.full(keep.size, SLOW_WEIGHT if kind.slow_discharge else 1.0)
+        which = np.full(keep.size, free.index(log.name) if log.name in free else -1, dtype=np.intp)
+        parts.append((soc[keep], log.temperature_c[keep], log.current_a[keep], voltage, pair_a[:, keep], weight, which))
+    soc_, temperature, current, voltage_, weight_ = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 2, 3, 5))
+    return Rows(
+        soc_, temperature, current, voltage_, np.concatenate([p[4] for p in parts], axis=1), weight_, np.concatenate([p[6] for p in parts])
+    )
 
 
-def half_width(starts: list[tuple[Log, Kinds]], curves: Curves, reference_ah: float) -> Floats | None:
+def half_width(starts: list[tuple[Log, Kinds]], curves: Curves, fallback: CellCard, pulsed: bool, reference_ah: float) -> Floats | None:
     """Half the distance between slow charge and slow discharge, less what the resistances take; (OCV_SOC,)."""
     widths = []
     for log, kind in starts:
@@ -207,7 +219,12 @@ def half_width(starts: list[tuple[Log, Kinds]], curves: Curves, reference_ah: fl
         upper = np.interp(OCV_SOC, back, log.voltage_v[up])
         current = 0.5 * (np.median(log.current_a[up]) - np.median(log.current_a[down]))
         t = int(np.argmin(np.abs(curves.temperature_c - log.median_c)))
-        drop = current * np.interp(OCV_SOC, OHM_SOC, curves.r0_ohm[t] + curves.pair_ohm[:, t].sum(axis=0) + 0.0257 / curves.exchange_a[t])
+        if pulsed:
+            total = np.interp(OCV_SOC, OHM_SOC, curves.r0_ohm[t] + curves.pair_ohm[:, t].sum(axis=0) + 0.0257 / curves.exchange_a[t])
+        else:
+            other = CellModel(fallback, OCV_SOC.size)
+            total = other.resistance_ohm(OCV_SOC, np.full(OCV_SOC.size, log.median_c), 0.0, 1e6) * fallback.capacity_ah / reference_ah
+        drop = current * total
         widths.append(np.clip(0.5 * (upper - lower) - drop, 0.0, 0.05))
     if not widths:
         return None
@@ -294,7 +311,7 @@ def extend(curves: Curves, value: Floats, other: Table) -> tuple[Floats, Floats,
         ratio = resample(other, OHM_SOC, np.array([t]), log=True)[0] / resample(other, OHM_SOC, np.array([edge_high]), log=True)[0]
         out.append(value[-1] * ratio)
         axis.append(t)
-    return np.array(axis), np.array(out), bool(below.size or above.size)
+    return np.array(axis), np.clip(out, *SANE), bool(below.size or above.size)
 
 
 def ohm_table(

@@ -26,6 +26,8 @@ NOISE_V = 0.004
 NOISE_OF_DROP = 0.05
 """And of its overpotential, relative."""
 HUBER = 2.0
+SLOW_SCALE = 0.02
+"""Prior of the scale of a slow log's charge, where it is free."""
 ROUNDS = 12
 
 
@@ -33,7 +35,9 @@ ROUNDS = 12
 class Rows:
     """What the fit sees: one entry a row; (rows,) arrays. pair_a (pairs, rows): currents of the RC pairs.
 
-    voltage_v: with the hysteresis taken off. weight: seconds that a row stands for do not count, changes do.
+    voltage_v: with the hysteresis taken off. weight: how many rows of a pulse log a row counts for.
+    slow: which slow log with a free scale of its charge a row is of, -1 = none. Days of a low current may
+    be counted less surely than the rest (the counter's offset); then the scale is fitted along.
     """
 
     soc: Floats
@@ -42,6 +46,7 @@ class Rows:
     voltage_v: Floats
     pair_a: Floats
     weight: Floats
+    slow: NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +62,7 @@ class Curves:
     tau_s: Floats
     ocv_support: Floats
     ohm_support: Floats
+    slow_scale: Floats
     residual_v: Floats
 
 
@@ -100,21 +106,20 @@ def hats(x: Floats, axis: Floats) -> tuple[NDArray[np.intp], Floats]:
     return index, weight
 
 
-def interpolation(rows: Rows, temperature_c: Floats, soc: Floats, arrhenius: bool) -> Any:
-    """Sparse matrix (rows, T * S) of bilinear weights."""
+def interpolation(at_soc: Floats, at_c: Floats, temperature_c: Floats, soc: Floats, arrhenius: bool) -> Any:
+    """Sparse matrix (rows, T * S) of bilinear weights of the knots at the rows."""
     from scipy.sparse import csr_matrix
 
-    axis, at = temperature_c, rows.temperature_c
+    axis, at = temperature_c, at_c
     if arrhenius:
         axis, at = -1.0 / (axis + KELVIN), -1.0 / (at + KELVIN)
     ti, tw = hats(at, axis)
-    si, sw = hats(rows.soc, soc)
-    n, width = rows.soc.size, soc.size
+    si, sw = hats(at_soc, soc)
+    n, width = at_soc.size, soc.size
     up = 1 if temperature_c.size > 1 else 0
     columns = np.concatenate([ti * width + si, ti * width + si + 1, (ti + up) * width + si, (ti + up) * width + si + 1])
     weights = np.concatenate([(1 - tw) * (1 - sw), (1 - tw) * sw, tw * (1 - sw), tw * sw])
-    line = np.tile(np.arange(n), 4)
-    return csr_matrix((weights, (line, columns)), shape=(n, temperature_c.size * width))
+    return csr_matrix((weights, (np.tile(np.arange(n), 4), columns)), shape=(n, temperature_c.size * width))
 
 
 def roughness(height: int, soc: Floats, soc_sigma: float, cross_sigma: float, low: float = 1.0) -> Any:
@@ -159,51 +164,59 @@ def flatness(height: int, soc: Floats, sigma: float) -> Any:
 
 def fit(rows: Rows, temperature_c: Floats, tau_s: Floats, capacity_ah: float) -> Curves:
     """Fit all curves to ``rows``. temperature_c (T,): the temperatures of the tables."""
-    from scipy.sparse import block_diag, diags, hstack, identity, vstack
+    from scipy.sparse import block_diag, csr_matrix, diags, hstack, vstack
 
     pairs, height = tau_s.size, temperature_c.size
-    ocv_map = interpolation(rows, temperature_c, OCV_SOC, arrhenius=False)
-    ohm_map = interpolation(rows, temperature_c, OHM_SOC, arrhenius=True)
-    knots = height * OHM_SOC.size
+    ocv_size, knots = height * OCV_SOC.size, height * OHM_SOC.size
     typical_ohm = 0.07 / capacity_ah  # 70 mOhm Ah: a small power cell
     cold = np.repeat(np.exp(2500.0 * (1 / (temperature_c + KELVIN) - 1 / 298.15)), OHM_SOC.size)
-    prior = [np.log(typical_ohm * cold**0.3), np.log(4.0 * capacity_ah / cold**2)] + [
+    theta = [np.log(typical_ohm * cold**0.3), np.log(4.0 * capacity_ah / cold**2)] + [
         np.log(typical_ohm * 0.5 * cold) for _ in range(pairs)
     ]
-    theta = [p.copy() for p in prior]
     ocv = np.tile(np.interp(OCV_SOC, [0, 0.1, 1.0], [3.0, 3.4, 4.15]), height)
+    slow_logs = int(rows.slow.max(initial=-1)) + 1
+    scale = np.zeros(slow_logs)
+    is_slow = np.flatnonzero(rows.slow >= 0)
+    centre = np.concatenate([ocv, *theta, scale])
     # OCV bends by 6 mV per 0.05 of SOC (far more at the low end), resistances by 8 %.
     ocv_rough = roughness(height, OCV_SOC, 0.006, 0.001, low=6.0)
     ohm_rough = vstack([roughness(height, OHM_SOC, 0.08, 0.06, low=2.0), flatness(height, OHM_SOC, 0.35)])
-    priors = block_diag([ocv_rough] + [ohm_rough] * (2 + pairs)).tocsr()
-    tie = diags(np.concatenate([np.full(height * OCV_SOC.size, 1e-3)] + [np.full(knots, 1.0 / 1.2)] * (2 + pairs)))
-    centre = np.concatenate([ocv, *prior])
+    priors = block_diag([ocv_rough] + [ohm_rough] * (2 + pairs) + [csr_matrix((0, slow_logs))] * bool(slow_logs)).tocsr()
+    tie = diags(np.concatenate([np.full(ocv_size, 1e-3), np.full(knots * (2 + pairs), 1.0 / 1.2), np.full(slow_logs, 1.0 / SLOW_SCALE)]))
     thermal = 2.0 * GAS_OVER_FARADAY * (rows.temperature_c + KELVIN)
     robust = np.ones(rows.soc.size)
-    predicted = np.zeros(rows.soc.size)
+    residual = np.zeros(rows.soc.size)
     for round_ in range(ROUNDS):
+        if round_ == 0 or slow_logs:
+            soc = rows.soc.copy()
+            soc[is_slow] = 1.0 + (rows.soc[is_slow] - 1.0) * (1.0 + scale[rows.slow[is_slow]])
+            ocv_map = interpolation(soc, rows.temperature_c, temperature_c, OCV_SOC, arrhenius=False)
+            ohm_map = interpolation(soc, rows.temperature_c, temperature_c, OHM_SOC, arrhenius=True)
         r0, i0 = np.exp(ohm_map @ theta[0]), np.exp(ohm_map @ theta[1])
         pair = [np.exp(ohm_map @ theta[2 + k]) for k in range(pairs)]
         ratio = 0.5 * rows.current_a / i0
         terms = [r0 * rows.current_a, thermal * np.arcsinh(ratio)] + [pair[k] * rows.pair_a[k] for k in range(pairs)]
         slopes = [terms[0], -thermal * ratio / np.sqrt(1 + ratio**2), *terms[2:]]
         drop = np.sum(terms, axis=0)
-        predicted = ocv_map @ ocv + drop
         sigma = np.hypot(NOISE_V, NOISE_OF_DROP * drop)
-        residual = rows.voltage_v - predicted
+        residual = rows.voltage_v - ocv_map @ ocv - drop
         if round_ > 2:
             z = np.abs(residual) / sigma
             robust = np.where(z > HUBER, HUBER / z, 1.0)
         weight = np.sqrt(rows.weight * robust) / sigma
-        jacobian = diags(weight) @ hstack([ocv_map] + [diags(slope) @ ohm_map for slope in slopes])
-        full = vstack([jacobian, priors, tie]).tocsr()
-        now = np.concatenate([ocv, *theta])
+        blocks = [ocv_map] + [diags(slope) @ ohm_map for slope in slopes]
+        if slow_logs:
+            ahead = interpolation(soc + 0.005, rows.temperature_c, temperature_c, OCV_SOC, arrhenius=False) @ ocv
+            behind = interpolation(soc - 0.005, rows.temperature_c, temperature_c, OCV_SOC, arrhenius=False) @ ocv
+            lever = ((ahead - behind) / 0.01 * (rows.soc - 1.0))[is_slow]
+            blocks.append(csr_matrix((lever, (is_slow, rows.slow[is_slow])), shape=(soc.size, slow_logs)))
+        full = vstack([diags(weight) @ hstack(blocks), priors, tie]).tocsr()
+        now = np.concatenate([ocv, *theta, scale])
         target = np.concatenate([weight * residual, -(priors @ now), -(tie @ (now - centre))])
-        normal = (full.T @ full).toarray()
-        step = np.linalg.solve(normal + 1e-9 * identity(normal.shape[0]).toarray(), full.T @ target)
-        ohm_step = step[height * OCV_SOC.size :]
-        ocv = ocv + step[: height * OCV_SOC.size]
-        theta = [theta[i] + np.clip(ohm_step[i * knots : (i + 1) * knots], -1.0, 1.0) for i in range(2 + pairs)]
+        step = np.linalg.solve((full.T @ full).toarray() + 1e-9 * np.eye(now.size), full.T @ target)
+        ocv = ocv + step[:ocv_size]
+        theta = [theta[i] + np.clip(step[ocv_size + i * knots : ocv_size + (i + 1) * knots], -1.0, 1.0) for i in range(2 + pairs)]
+        scale = scale + np.clip(step[now.size - slow_logs :], -0.01, 0.01)
     shape = (height, OHM_SOC.size)
     ocv_support = np.asarray(ocv_map.sum(axis=0)).reshape(height, -1)
     return Curves(
@@ -215,21 +228,9 @@ def fit(rows: Rows, temperature_c: Floats, tau_s: Floats, capacity_ah: float) ->
         tau_s=tau_s,
         ocv_support=ocv_support,
         ohm_support=np.asarray(ohm_map.sum(axis=0)).reshape(shape),
-        residual_v=rows.voltage_v - predicted,
+        slow_scale=scale,
+        residual_v=residual,
     )
-
-
-def voltage(curves: Curves, rows: Rows) -> Floats:
-    """The curves' voltage at ``rows``, V, (rows,)."""
-    ocv_map = interpolation(rows, curves.temperature_c, OCV_SOC, arrhenius=False)
-    ohm_map = interpolation(rows, curves.temperature_c, OHM_SOC, arrhenius=True)
-    thermal = 2.0 * GAS_OVER_FARADAY * (rows.temperature_c + KELVIN)
-    out = ocv_map @ curves.ocv_v.ravel() + np.exp(ohm_map @ np.log(curves.r0_ohm.ravel())) * rows.current_a
-    out += thermal * np.arcsinh(0.5 * rows.current_a / np.exp(ohm_map @ np.log(curves.exchange_a.ravel())))
-    for k in range(curves.tau_s.size):
-        out += np.exp(ohm_map @ np.log(curves.pair_ohm[k].ravel())) * rows.pair_a[k]
-    result: Floats = out
-    return result
 
 
 def rising(values: Floats, weights: Floats) -> Floats:
