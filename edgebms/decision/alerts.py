@@ -139,7 +139,7 @@ class Alerts:
             cell=place.cell,
             probe=place.probe,
             since=standing.since_text,
-            standing_s=(now_ns - standing.since_ns) * 1e-9,
+            standing_s=round((now_ns - standing.since_ns) * 1e-9, 3),
             time_to_critical_s=known(verdict.time_to_critical_s) if verdict is not None else None,
             confidence=known(verdict.confidence) if verdict is not None else None,
             latched=group.latched,

@@ -53,4 +53,4 @@ class Opener:
         elif self._step is SequenceStep.OPENED:
             # closed again, or no longer said to be open, while the request stands: told once more
             self._step = SequenceStep.OPEN
-        return ContactorSequence(self._step, elapsed_s, self.low_current_a, TIMEOUT_S, self._under_load)
+        return ContactorSequence(self._step, round(elapsed_s, 3), self.low_current_a, TIMEOUT_S, self._under_load)

@@ -57,9 +57,9 @@ class Limiter:
         if derate:
             reasons.append("derated")
         return Limits(
-            charge_a=magnitude(base.charge_a) * self._charge_share,
-            discharge_a=magnitude(base.discharge_a) * self._discharge_share,
-            charge_v=self._lower_charge_v(base.charge_v, no_charge, dt_s),
+            charge_a=round(magnitude(base.charge_a) * self._charge_share, 3),
+            discharge_a=round(magnitude(base.discharge_a) * self._discharge_share, 3),
+            charge_v=max(round(self._lower_charge_v(base.charge_v, no_charge, dt_s), 3), self._float_v),
             discharge_v=max(base.discharge_v, self._min_v) if math.isfinite(base.discharge_v) else self._min_v,
             reasons=tuple(reasons),
         )
