@@ -204,7 +204,7 @@ class Compiler:
 
     def compile(self) -> Profile:
         file, pack = self._file, self._pack
-        self._check_firmware()
+        self._check_stated()
         period_s, scale = self._period()
         cells = self._row(file.cells, "cells", pack.cells)
         probes = self._row(file.probes, "probes", pack.probes)
@@ -269,8 +269,14 @@ class Compiler:
             mapped_messages=frozenset(self._used),
         )
 
-    def _check_firmware(self) -> None:
+    def _check_stated(self) -> None:
         spec, stated = self._file.firmware, self._pack.firmware
+        if self._file.channel_needed and self._pack.channel is None:
+            raise ProfileError(
+                f"the channel is not stated: {self._file.channel_needed}",
+                where=self._where,
+                mend=f'state channel = "can0" or the like for pack {self._pack.name!r}',
+            )
         if not spec:
             return
         if stated is None:

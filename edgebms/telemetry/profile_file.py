@@ -164,13 +164,15 @@ class AllFrozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file. firmware: the versions whose layout this is ("" = does not depend on it)."""
+    """The whole file. firmware: the versions whose layout this is ("" = does not depend on it).
+    channel_needed: why the pack must state its channel ("" = it need not)."""
 
     schema: Literal["edgebms.profile/1"]
     title: str
     dbc: str
     snapshot: SnapshotRule
     firmware: str = ""
+    channel_needed: str = ""
     reserved_ids: tuple[Code, Code] | None = None
     extended_ids: bool = False
     messages: dict[str, MessageRule] = {}

@@ -1,6 +1,6 @@
-"""Write the DBC files of the catalogue whose messages repeat: ours (classic and FD) and foxBMS 2's cells.
+"""Write the DBC files of the catalogue whose messages repeat: ours (classic and FD), foxBMS 2, GM Volt.
 
-The bit positions stand here once, from docs/protocol-can.md; ``tests/telemetry/test_catalogue.py`` holds
+The bit positions stand here once, ours from docs/protocol-can.md, the others' from the facts of their buses; ``tests/telemetry/test_catalogue.py`` holds
 the files against this script and against the vendors' files.
 """
 
@@ -126,7 +126,123 @@ def edgebms_fd() -> str:
     return "\n".join(out)
 
 
-FILES = {"edgebms.dbc": edgebms, "edgebms_fd.dbc": edgebms_fd}
+def foxbms2() -> str:
+    """foxBMS 2, 11-bit ids, Motorola: 216 cells and 180 probes, as far as its firmware goes."""
+    extremes = [
+        signal("MaximumCellTemperature", 47, 8, signed=True, motorola=True, unit="degC"),
+        signal("MinimumCellTemperature", 39, 8, signed=True, motorola=True, unit="degC"),
+    ]
+    string_extremes = [
+        signal("StringMinMaxTemperature_Mux", 3, 4, motorola=True, mux="M"),
+        signal("StringMaximumTemperature", 31, 8, scale="0.5", motorola=True, unit="degC", mux="m0"),
+        signal("StringMinimumTemperature", 39, 8, scale="0.5", motorola=True, unit="degC", mux="m0"),
+    ]
+    voltages = [
+        signal("MinimumCellVoltage", 53, 14, signed=True, motorola=True, unit="mV"),
+        signal("MaximumCellVoltage", 37, 14, signed=True, motorola=True, unit="mV"),
+    ]
+    values = [
+        signal("BatteryVoltage", 7, 15, scale="0.1", signed=True, motorola=True, unit="V"),
+        signal("Current", 40, 17, scale="0.01", signed=True, motorola=True, unit="A"),
+    ]
+    cells = [signal("CellVoltages_Mux", 7, 8, motorola=True, mux="M")]
+    for cell in range(216):
+        mux, place = f"m{cell // 4}", cell % 4
+        cells.append(signal(f"CellVoltage_{cell:03d}_Valid", 12 + place, 1, motorola=True, mux=mux))
+        cells.append(signal(f"CellVoltage_{cell:03d}", (11, 30, 33, 52)[place], 13, motorola=True, unit="mV", mux=mux))
+    probes = [signal("CellTemperatures_Mux", 7, 8, motorola=True, mux="M")]
+    for probe in range(180):
+        mux, place = f"m{probe // 6}", probe % 6
+        probes.append(signal(f"CellTemperature_{probe:03d}_Valid", 8 + place, 1, motorola=True, mux=mux))
+        probes.append(signal(f"CellTemperature_{probe:03d}", 23 + 8 * place, 8, signed=True, motorola=True, unit="degC", mux=mux))
+    return "\n".join(
+        [
+            HEAD,
+            message(0x220, "BmsState", 8, [signal("BmsState", 3, 4, motorola=True)]),
+            message(0x230, "PackMinMaxCellTemperature", 8, extremes),
+            message(0x231, "PackMinMaxCellVoltage", 8, voltages),
+            message(0x233, "PackValuesP0", 8, values),
+            message(0x234, "PackValuesP1", 8, [signal("InsulationResistance", 7, 13, scale="7", motorola=True, unit="kOhm")]),
+            message(0x235, "PackStateEstimation", 8, [signal("MinimumSoc", 7, 10, scale="0.1", motorola=True, unit="%")]),
+            message(0x241, "StringMinMaxCellTemperature", 8, string_extremes),
+            message(0x250, "CellVoltages", 8, cells),
+            message(0x260, "CellTemperatures", 8, probes),
+        ]
+    )
+
+
+def gm_volt() -> str:
+    """GM Volt: four modules of 24 cells, three a frame, eight frames a module; nine temperatures."""
+    out = [HEAD]
+    for module in range(4):
+        signals = [signal(f"Bank_{module + 1}", 55, 3, motorola=True, mux="M")]
+        for bank in range(8):
+            for place in range(3):
+                cell = 24 * module + 3 * bank + place + 1
+                signals.append(signal(f"Cell_{cell:02d}", (4, 20, 39)[place], 12, scale="0.00125", motorola=True, unit="V", mux=f"m{bank}"))
+        out.append(message(0x200 + 2 * module, f"Module_{module + 1}", 8, signals))
+    temperatures = [signal("TemperatureBank", 2, 1, mux="M")]
+    for probe in range(9):
+        temperatures.append(
+            signal(f"Temperature_{probe + 1}", 8 + 8 * (probe % 6), 8, scale="0.5", offset="-40", unit="degC", mux=f"m{probe // 6}")
+        )
+    coolant = [signal("CoolantInlet", 1, 10, scale="0.125", offset="-40", motorola=True, unit="degC")]
+    out.append(message(0x210, "PackStats", 8, [signal("PackVoltage", 7, 12, scale="0.125", motorola=True, unit="V")]))
+    out.append(message(0x302, "Temperatures", 8, temperatures))
+    out.append(message(0x460, "Coolant", 4, coolant))
+    return "\n".join(out)
+
+
+def victron_lv() -> str:
+    """48 V batteries in the manner of Pylontech and Victron, Intel."""
+    soc = [signal("Soc", 0, 16, unit="%"), signal("Soh", 16, 16, unit="%"), signal("SocFine", 32, 16, scale="0.01", unit="%")]
+    measured = [
+        signal("Voltage", 0, 16, scale="0.01", signed=True, unit="V"),
+        signal("Current", 16, 16, scale="0.1", signed=True, unit="A"),
+        signal("Temperature", 32, 16, scale="0.1", signed=True, unit="degC"),
+    ]
+    extremes = [
+        signal("CellMin", 0, 16, scale="0.001", unit="V"),
+        signal("CellMax", 16, 16, scale="0.001", unit="V"),
+        signal("TemperatureMin", 32, 16, offset="-273", unit="degC"),
+        signal("TemperatureMax", 48, 16, offset="-273", unit="degC"),
+    ]
+    return "\n".join(
+        [HEAD, message(0x355, "SocSoh", 8, soc), message(0x356, "Measured", 6, measured), message(0x373, "CellExtremes", 8, extremes)]
+    )
+
+
+def hyundai_kona() -> str:
+    """Hyundai Kona EV, P-CAN, as far as its battery is understood."""
+    status = [
+        signal("PrechargeRelay", 8, 1),
+        signal("BatteryCurrent", 32, 16, scale="0.1", signed=True, unit="A"),
+        signal("BatteryVoltage", 48, 16, scale="0.1", unit="V"),
+    ]
+    return "\n".join(
+        [
+            HEAD,
+            message(0x542, "BatteryDisplay", 8, [signal("SocDisplay", 0, 8, scale="0.5", unit="%")]),
+            message(0x595, "BatteryStatus", 8, status),
+            message(
+                0x596,
+                "BatteryTemperature",
+                8,
+                [signal("TemperatureLow", 48, 8, unit="degC"), signal("TemperatureHigh", 56, 8, unit="degC")],
+            ),
+            message(0x5A3, "BatteryContactors", 8, [signal("ContactorClosed", 6, 1)]),
+        ]
+    )
+
+
+FILES = {
+    "edgebms.dbc": edgebms,
+    "edgebms_fd.dbc": edgebms_fd,
+    "foxbms2.dbc": foxbms2,
+    "gm_volt.dbc": gm_volt,
+    "victron_lv.dbc": victron_lv,
+    "hyundai_kona.dbc": hyundai_kona,
+}
 
 
 def main() -> None:
