@@ -338,7 +338,7 @@ class Assembler:
             seen = good | ((reason == Reason.STALE) | (reason == Reason.NEVER_RECEIVED) if broadcast else False)
             watched = self._probe_of_cell
             uncovered = int(np.count_nonzero(~seen[watched[watched >= 0]])) + self._no_probe_of_cell
-            if not len(good) and broadcast:
+            if not profile.probes and broadcast:
                 uncovered = 0
         spread_k, broadcast_s = math.nan, math.inf
         if broadcast and highest is not None:

@@ -29,7 +29,9 @@ class Log:
         self.lines: list[str] = []
         self.expected: list[dict[str, Any]] = []
 
-    def put(self, time_s: float, name: str, raw: dict[str, int], *, cut: int | None = None, damage: int | None = None, tail: bytes = b"") -> dict[str, float]:
+    def put(
+        self, time_s: float, name: str, raw: dict[str, int], *, cut: int | None = None, damage: int | None = None, tail: bytes = b""
+    ) -> dict[str, float]:
         """Append message ``name`` with raw signal values; returns cantools' own decode of it."""
         message = self.database.get_message_by_name(name)
         values = {signal.name: 0 for signal in message.signals if not signal.multiplexer_ids}
@@ -79,15 +81,24 @@ def ours(dbc: str, per_cell: int, per_probe: int, fd: bool) -> Log:
         known = [value for value in raw if value != 0xFFFF]
         volts = {"CellMin": min(known), "CellMax": max(known), "CellMinIndex": raw.index(min(known)), "CellMaxIndex": raw.index(max(known))}
         seen = [value for value in heat if value not in (0xFFE, 0xFFF)]
-        heats = {"ProbeMin": min(seen), "ProbeMax": max(seen), "ProbeMinIndex": heat.index(min(seen)), "ProbeMaxIndex": heat.index(max(seen))}
+        heats = {
+            "ProbeMin": min(seen),
+            "ProbeMax": max(seen),
+            "ProbeMinIndex": heat.index(min(seen)),
+            "ProbeMaxIndex": heat.index(max(seen)),
+        }
         decoded: dict[str, float] = {}
         if not fd:
-            for step, (name, body) in enumerate((("Status", status), ("Sensors", sensors), ("VoltageExtremes", volts), ("TemperatureExtremes", heats))):
+            for step, (name, body) in enumerate(
+                (("Status", status), ("Sensors", sensors), ("VoltageExtremes", volts), ("TemperatureExtremes", heats))
+            ):
                 decoded |= log.put(at + 0.001 * step, name, {**counter, **body})
         for i in range(-(-len(heat) // per_probe)):
             part = (heat + [0xFFF] * (-len(heat) % per_probe))[per_probe * i : per_probe * (i + 1)]
             name = f"Probes_{i + 1:02d}" if fd else f"Probes_{i + 1:03d}"
-            decoded |= log.put(at + 0.01 + 0.001 * i, name, {**counter, **{f"Probe_{per_probe * i + k + 1:03d}": value for k, value in enumerate(part)}})
+            decoded |= log.put(
+                at + 0.01 + 0.001 * i, name, {**counter, **{f"Probe_{per_probe * i + k + 1:03d}": value for k, value in enumerate(part)}}
+            )
         damaged = 0 if fd else 2
         lost = range(per_cell * damaged, min(per_cell * (damaged + 1), 16)) if sweep == 2 else range(0)
         for i in range(-(-16 // per_cell)):
@@ -150,7 +161,11 @@ def foxbms2() -> Log:
         hot = {"MaximumCellTemperature": 127 if cycle >= 8 else 31, "MinimumCellTemperature": -12}
         decoded = log.put(at + 0.001, "PackMinMaxCellTemperature", hot)
         decoded |= log.put(at + 0.002, "PackMinMaxCellVoltage", {"MinimumCellVoltage": 3270, "MaximumCellVoltage": 3330 + cycle})
-        log.put(at + 0.003, "StringMinMaxCellTemperature", {"StringMinMaxTemperature_Mux": 0, "StringMaximumTemperature": 128, "StringMinimumTemperature": 20})
+        log.put(
+            at + 0.003,
+            "StringMinMaxCellTemperature",
+            {"StringMinMaxTemperature_Mux": 0, "StringMaximumTemperature": 128, "StringMinimumTemperature": 20},
+        )
         decoded |= log.put(at + 0.004, "PackValuesP1", {"InsulationResistance": 700})
         if cycle % 10 == 0:
             soc = log.put(at + 0.005, "PackStateEstimation", {"MinimumSoc": 555})["MinimumSoc"]
@@ -167,7 +182,11 @@ def foxbms2() -> Log:
             log.put(
                 at + 0.007,
                 "CellTemperatures",
-                {"CellTemperatures_Mux": 0, **{f"CellTemperature_{k:03d}": value for k, value in enumerate(heat)}, **{f"CellTemperature_{k:03d}_Valid": int(k != 5) for k in range(6)}},
+                {
+                    "CellTemperatures_Mux": 0,
+                    **{f"CellTemperature_{k:03d}": value for k, value in enumerate(heat)},
+                    **{f"CellTemperature_{k:03d}_Valid": int(k != 5) for k in range(6)},
+                },
             )
             probes = [None if k == 5 or value == 127 else float(value) for k, value in enumerate(heat)]
         decoded |= log.put(at + 0.01, "PackValuesP0", {"BatteryVoltage": sum(3300 for _ in range(18)) // 100, "Current": -1234 + cycle})
@@ -244,8 +263,14 @@ def victron_lv() -> Log:
         at = 1.0 * cycle
         decoded = log.put(at, "SocSoh", {"Soc": 88 - cycle, "Soh": 94, "SocFine": 8812}, cut=(4, 6, 8, 1)[cycle])
         if cycle >= 2:
-            decoded |= log.put(at + 0.01, "CellExtremes", {"CellMin": 3301, "CellMax": 3312 + cycle, "TemperatureMin": 291, "TemperatureMax": 0 if cycle == 3 else 295})
-        decoded |= log.put(at + 0.02, "Measured", {"Voltage": 4986, "Current": -270 - cycle, "Temperature": 363}, tail=b"\0\0" if cycle == 1 else b"")
+            decoded |= log.put(
+                at + 0.01,
+                "CellExtremes",
+                {"CellMin": 3301, "CellMax": 3312 + cycle, "TemperatureMin": 291, "TemperatureMax": 0 if cycle == 3 else 295},
+            )
+        decoded |= log.put(
+            at + 0.02, "Measured", {"Voltage": 4986, "Current": -270 - cycle, "Temperature": 363}, tail=b"\0\0" if cycle == 1 else b""
+        )
         log.expect(
             at + 0.02,
             complete=True,
@@ -273,7 +298,9 @@ def hyundai_kona() -> Log:
         soc = log.put(at, "BatteryDisplay", {"SocDisplay": 73})["SocDisplay"]
         log.put(at + 0.001, "BatteryContactors", {"ContactorClosed": closed}, cut=5 if cycle == 3 else None)
         heat = log.put(at + 0.002, "BatteryTemperature", {"TemperatureLow": 251 if cycle == 1 else 22, "TemperatureHigh": 23})
-        decoded = log.put(at + 0.01, "BatteryStatus", {"PrechargeRelay": precharge, "BatteryCurrent": 27 - 40 * cycle, "BatteryVoltage": 3550})
+        decoded = log.put(
+            at + 0.01, "BatteryStatus", {"PrechargeRelay": precharge, "BatteryCurrent": 27 - 40 * cycle, "BatteryVoltage": 3550}
+        )
         log.expect(
             at + 0.01,
             complete=True,

@@ -21,7 +21,12 @@ from edgebms.vocabulary import Reason
 GOLDEN = Path(__file__).resolve().parents[1] / "golden"
 NAMES = sorted(path.stem for path in (GOLDEN / "frames").glob("*.json"))
 READINGS = ("current_a", "voltage_v", "insulation_ohm", "pressure_pa", "gas", "coolant_temperature_c", "reported_soc")
-EXTREMES = {"voltage_max": "voltage_max_v", "voltage_min": "voltage_min_v", "temperature_max": "temperature_max_c", "temperature_min": "temperature_min_c"}
+EXTREMES = {
+    "voltage_max": "voltage_max_v",
+    "voltage_min": "voltage_min_v",
+    "temperature_max": "temperature_max_c",
+    "temperature_min": "temperature_min_c",
+}
 
 
 def known(value: float) -> float | None:
@@ -84,6 +89,8 @@ def test_golden_files_are_what_the_script_writes() -> None:
     for name, make in make_frames.LOGS.items():
         log = make()
         assert (GOLDEN / "frames" / f"{name}.log").read_text() == "".join(log.lines), f"{name}.log: run make golden"
-        assert json.loads((GOLDEN / "frames" / f"{name}.json").read_text()) == {"pack": log.pack, "snapshots": log.expected}, f"{name}.json: run make golden"
+        assert json.loads((GOLDEN / "frames" / f"{name}.json").read_text()) == {"pack": log.pack, "snapshots": log.expected}, (
+            f"{name}.json: run make golden"
+        )
     for name, make in make_dbc.FILES.items():
         assert (make_dbc.DBC / name).read_text() == make(), f"{name}: run tests/golden/make_dbc.py"
