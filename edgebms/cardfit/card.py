@@ -104,15 +104,16 @@ def fit_card(
     swing = HYSTERESIS_SWING[chemistry]
     hysteresis = np.zeros(OCV_SOC.size)
     pulsed = any(kind.pulses >= MIN_PULSES for _, kind in starts)
-    free = [log.name for log, kind in starts if kind.slow_discharge and pulsed]
+    slow = [log.name for log, kind in starts if kind.slow_discharge]
+    free = slow if pulsed or len(slow) > 1 else []
     scales: dict[str, float] = {}
     for round_ in range(2):
         rows = collect(starts, reference_ah, hysteresis, swing, free)
-        curves = fit(rows, temperatures, TAU_S, reference_ah)
+        curves = fit(rows, temperatures, TAU_S, reference_ah, None if pulsed else resistances(fallback, temperatures, reference_ah))
         scales = dict(zip(free, curves.slow_scale.tolist(), strict=True))
         if round_ == 0:
             free = [name for name in free if abs(scales[name]) > MIN_CONFLICT]
-        measured = half_width(starts, curves, fallback, pulsed, reference_ah)
+        measured = half_width(starts, curves, reference_ah)
         if measured is not None:
             hysteresis = measured
     found += tuple(f"{name}: at odds with the other logs, its charge is scaled by {100 * x:+.1f} %" for name, x in scales.items())
@@ -138,6 +139,17 @@ def fit_card(
         accuracy=accuracy_of(curves, rows, fallback, starts, pulsed),
     )
     return Fitted(card, found, tuple(missing), rows, curves.residual_v)
+
+
+def resistances(card: CellCard, temperature_c: Floats, capacity_ah: float) -> Floats:
+    """``card``'s ohmic resistance, exchange current and pairs scaled to ``capacity_ah``, (2 + PAIRS, T, len(OHM_SOC))."""
+    scale = capacity_ah / card.capacity_ah
+    out = np.full((2 + PAIRS, temperature_c.size, OHM_SOC.size), 1e-6)
+    out[0] = resample(card.resistance_ohm, OHM_SOC, temperature_c, log=True) / scale
+    out[1] = resample(card.exchange_a, OHM_SOC, temperature_c, log=True) * scale
+    for k, pair in enumerate(card.relaxation):
+        out[2 + k] = resample(pair.resistance_ohm, OHM_SOC, temperature_c, log=True) / scale
+    return out
 
 
 def slow_capacity(told: list[tuple[Log, Kinds]]) -> float | None:
@@ -197,7 +209,7 @@ def collect(starts: list[tuple[Log, Kinds]], reference_ah: float, hysteresis: Fl
     )
 
 
-def half_width(starts: list[tuple[Log, Kinds]], curves: Curves, fallback: CellCard, pulsed: bool, reference_ah: float) -> Floats | None:
+def half_width(starts: list[tuple[Log, Kinds]], curves: Curves, reference_ah: float) -> Floats | None:
     """Half the distance between slow charge and slow discharge, less what the resistances take; (OCV_SOC,)."""
     widths = []
     for log, kind in starts:
@@ -219,11 +231,7 @@ def half_width(starts: list[tuple[Log, Kinds]], curves: Curves, fallback: CellCa
         upper = np.interp(OCV_SOC, back, log.voltage_v[up])
         current = 0.5 * (np.median(log.current_a[up]) - np.median(log.current_a[down]))
         t = int(np.argmin(np.abs(curves.temperature_c - log.median_c)))
-        if pulsed:
-            total = np.interp(OCV_SOC, OHM_SOC, curves.r0_ohm[t] + curves.pair_ohm[:, t].sum(axis=0) + 0.0257 / curves.exchange_a[t])
-        else:
-            other = CellModel(fallback, OCV_SOC.size)
-            total = other.resistance_ohm(OCV_SOC, np.full(OCV_SOC.size, log.median_c), 0.0, 1e6) * fallback.capacity_ah / reference_ah
+        total = np.interp(OCV_SOC, OHM_SOC, curves.r0_ohm[t] + curves.pair_ohm[:, t].sum(axis=0) + 0.0257 / curves.exchange_a[t])
         drop = current * total
         widths.append(np.clip(0.5 * (upper - lower) - drop, 0.0, 0.05))
     if not widths:

@@ -162,8 +162,12 @@ def flatness(height: int, soc: Floats, sigma: float) -> Any:
     )
 
 
-def fit(rows: Rows, temperature_c: Floats, tau_s: Floats, capacity_ah: float) -> Curves:
-    """Fit all curves to ``rows``. temperature_c (T,): the temperatures of the tables."""
+def fit(rows: Rows, temperature_c: Floats, tau_s: Floats, capacity_ah: float, given: Floats | None = None) -> Curves:
+    """Fit all curves to ``rows``. temperature_c (T,): the temperatures of the tables.
+
+    given (2 + pairs, T, len(OHM_SOC)): ohmic resistance, exchange current and pairs to hold on to, where
+    no row tells them from the open-circuit voltage.
+    """
     from scipy.sparse import block_diag, csr_matrix, diags, hstack, vstack
 
     pairs, height = tau_s.size, temperature_c.size
@@ -173,6 +177,9 @@ def fit(rows: Rows, temperature_c: Floats, tau_s: Floats, capacity_ah: float) ->
     theta = [np.log(typical_ohm * cold**0.3), np.log(4.0 * capacity_ah / cold**2)] + [
         np.log(typical_ohm * 0.5 * cold) for _ in range(pairs)
     ]
+    loose = 1.2
+    if given is not None:
+        theta, loose = [np.log(values.ravel()) for values in given], 0.01
     ocv = np.tile(np.interp(OCV_SOC, [0, 0.1, 1.0], [3.0, 3.4, 4.15]), height)
     slow_logs = int(rows.slow.max(initial=-1)) + 1
     scale = np.zeros(slow_logs)
@@ -180,9 +187,9 @@ def fit(rows: Rows, temperature_c: Floats, tau_s: Floats, capacity_ah: float) ->
     centre = np.concatenate([ocv, *theta, scale])
     # OCV bends by 6 mV per 0.05 of SOC (far more at the low end), resistances by 8 %.
     ocv_rough = roughness(height, OCV_SOC, 0.006, 0.001, low=6.0)
-    ohm_rough = vstack([roughness(height, OHM_SOC, 0.08, 0.06, low=2.0), flatness(height, OHM_SOC, 0.35)])
+    ohm_rough = vstack([roughness(height, OHM_SOC, 0.08, 0.06, low=2.0), flatness(height, OHM_SOC, 0.35)]) * float(given is None)
     priors = block_diag([ocv_rough] + [ohm_rough] * (2 + pairs) + [csr_matrix((0, slow_logs))] * bool(slow_logs)).tocsr()
-    tie = diags(np.concatenate([np.full(ocv_size, 1e-3), np.full(knots * (2 + pairs), 1.0 / 1.2), np.full(slow_logs, 1.0 / SLOW_SCALE)]))
+    tie = diags(np.concatenate([np.full(ocv_size, 1e-3), np.full(knots * (2 + pairs), 1.0 / loose), np.full(slow_logs, 1.0 / SLOW_SCALE)]))
     thermal = 2.0 * GAS_OVER_FARADAY * (rows.temperature_c + KELVIN)
     robust = np.ones(rows.soc.size)
     residual = np.zeros(rows.soc.size)

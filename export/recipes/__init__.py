@@ -1,0 +1,1 @@
+"""One recipe a shipped model, card or constant: run as ``python -m export.recipes.NAME``."""
