@@ -23,7 +23,8 @@ from edgebms.vocabulary import Contactor, FrameFault, Reason
 
 Flags = NDArray[np.bool_]
 
-NEVER_NS = -(1 << 62)
+NEVER_NS = -(1 << 60)
+"""Far before any clock's zero, near enough that the difference to any time fits 64 bits."""
 SILENCE_NS = 1_000_000_000
 """A pack from which no frame comes at all gives a snapshot this often, or each time-out if that is longer."""
 
@@ -67,7 +68,7 @@ class Assembler:
         self._due_ns: int | None = None
         self._timeout_ns = round(rule.timeout_periods * profile.period_s * 1e9)
         self._silence_ns = max(self._timeout_ns, SILENCE_NS)
-        self._beyond_ns = round(rule.stale_periods * profile.period_s * 1e9)
+        self._beyond_ns = int(self._stale_ns.max())
         self._beyond_until_ns = NEVER_NS
         self._outside_touched = False
         self._faults: dict[FrameFault, int] = {}
@@ -92,7 +93,7 @@ class Assembler:
         if route is None or error or remote:
             self._refuse_unread(frame, route)
             return None
-        _, number, length, minimum, check, counter, sweep, mux, slots, slot, pack_wide = route
+        _, number, length, minimum, check, counter, sweep, mux, slots, slot, beyond_ns = route
         size = len(data)
         if size < minimum:
             self._refuse(FrameFault.TOO_SHORT)
@@ -111,8 +112,8 @@ class Assembler:
             beside = slot
             found = slots.get((data[mux.byte] >> mux.shift) & mux.mask)
             if found is None:
-                if pack_wide:
-                    self._beyond_until_ns = max(self._beyond_until_ns, time_ns + self._beyond_ns)
+                if beyond_ns:
+                    self._beyond_until_ns = max(self._beyond_until_ns, time_ns + beyond_ns)
                 self._refuse(FrameFault.UNKNOWN_MULTIPLEXER)
                 return None
             slot = found
@@ -125,8 +126,10 @@ class Assembler:
                 self._sweep = count
                 self._generation += 1
                 self._remaining = self._required_count
-        if time_ns > self._latest_ns:
-            self._latest_ns = time_ns
+        # logs put together from pieces may go back in time; what was received last is not older for that
+        if time_ns < self._latest_ns:
+            time_ns = self._latest_ns
+        self._latest_ns = time_ns
         if beside != NO_SLOT:
             self._store(beside, data, length, time_ns)
         if slot == NO_SLOT:

@@ -50,7 +50,7 @@ class Route(NamedTuple):
 
     minimum: shortest payload taken. slots: multiplexer value -> slot, NO_SLOT = in the DBC but not mapped.
     slot: of a message without multiplexer, or of the signals beside one (NO_SLOT = none).
-    pack_wide: an unknown multiplexer value says that the pack is larger than the profile.
+    beyond_ns: an unknown multiplexer value says for so long that the pack is larger than the profile (0 = no).
     """
 
     name: str
@@ -63,7 +63,7 @@ class Route(NamedTuple):
     mux: Selector | None
     slots: dict[int, int]
     slot: int
-    pack_wide: bool
+    beyond_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -526,7 +526,9 @@ class Compiler:
                 mux=mux,
                 slots=known,
                 slot=self._slots.get((name, None), NO_SLOT),
-                pack_wide=any(slots[slot].required for slot in used),
+                beyond_ns=round(rule.stale_periods * max(slots[slot].period_s for slot in used) * 1e9)
+                if any(slots[slot].required for slot in used)
+                else 0,
             )
         return routes
 

@@ -64,14 +64,15 @@ class AllFrozenWatch:
     def __init__(self, window_s: float, moved_a: float) -> None:
         self._window_ns = round(window_s * 1e9)
         self._moved_a = moved_a
-        self._last: Floats | None = None
+        self._last = b""
         self._since_ns = 0
         self._low_a = self._high_a = math.nan
 
     def step(self, value: Floats, current_a: float, now_ns: int) -> bool:
         """Whether all of ``value`` have stood for the window while the current moved by more than moved_a."""
-        if self._last is None or bool((value != self._last).any()):
-            self._last, self._since_ns = value, now_ns
+        bits = value.tobytes()  # as bits, so that cells that stay unknown stand still too
+        if bits != self._last:
+            self._last, self._since_ns = bits, now_ns
             self._low_a = self._high_a = current_a
             return False
         self._low_a, self._high_a = _fmin(self._low_a, current_a), _fmax(self._high_a, current_a)

@@ -181,11 +181,9 @@ def gm_volt() -> str:
                 cell = 24 * module + 3 * bank + place + 1
                 signals.append(signal(f"Cell_{cell:02d}", (4, 20, 39)[place], 12, scale="0.00125", motorola=True, unit="V", mux=f"m{bank}"))
         out.append(message(0x200 + 2 * module, f"Module_{module + 1}", 8, signals))
+    heat = {"scale": "0.5", "offset": "-40", "unit": "degC"}
     temperatures = [signal("TemperatureBank", 2, 1, mux="M")]
-    for probe in range(9):
-        temperatures.append(
-            signal(f"Temperature_{probe + 1}", 8 + 8 * (probe % 6), 8, scale="0.5", offset="-40", unit="degC", mux=f"m{probe // 6}")
-        )
+    temperatures += [signal(f"Temperature_{probe + 1}", 8 + 8 * (probe % 6), 8, mux=f"m{probe // 6}", **heat) for probe in range(9)]
     coolant = [signal("CoolantInlet", 1, 10, scale="0.125", offset="-40", motorola=True, unit="degC")]
     out.append(message(0x210, "PackStats", 8, [signal("PackVoltage", 7, 12, scale="0.125", motorola=True, unit="V")]))
     out.append(message(0x302, "Temperatures", 8, temperatures))

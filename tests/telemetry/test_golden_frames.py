@@ -47,7 +47,7 @@ def replay(name: str) -> tuple[list[Snapshot], dict[str, Any]]:
 
 def test_every_catalogue_profile_has_golden_frames() -> None:
     profiles = Path(__file__).resolve().parents[2] / "edgebms" / "catalogue" / "profiles"
-    assert NAMES == sorted(path.stem for path in profiles.glob("*.toml"))
+    assert sorted(path.stem for path in profiles.glob("*.toml")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
