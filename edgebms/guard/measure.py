@@ -27,6 +27,9 @@ RATE_WINDOW_S, RATE_SPAN_S, RATE_EVERY_S = 120.0, 60.0, 5.0
 """Temperature rate: a straight line through samples RATE_EVERY_S apart over RATE_WINDOW_S, of which at
 least RATE_SPAN_S must be there. One step of a 1 K probe is at most 0.75 K/min on it."""
 
+RATE_SAMPLES = 5
+"""A 30 s log has so many in the window; from fewer, one step of a 1 K probe would make a rate."""
+
 PRESSURE_TAU_S = 60.0
 
 CONTRADICTING = (Reason.FROZEN, Reason.OUT_OF_RANGE, Reason.SATURATED, Reason.SUM_MISMATCH, Reason.SPIKE, Reason.BROKEN_WIRE)
@@ -73,7 +76,8 @@ class TemperatureRate:
         self._next = (self._next + 1) % len(self._time_s)
         used = self._time_s >= now_s - RATE_WINDOW_S
         slopes = _slope((self._time_s[used] - now_s) / 60.0, self._values[used])
-        self._rate = np.minimum(slopes[: self._places], slopes[self._places :])
+        rate = np.minimum(slopes[: self._places], slopes[self._places :])
+        self._rate = np.where(np.isnan(temperature_c), np.nan, rate)
         return self._rate
 
 
@@ -82,8 +86,8 @@ def _slope(time_min: Floats, values: Floats) -> Floats:
     there = np.isfinite(values)
     time = np.where(there, time_min[:, None], np.nan)
     span = np.fmax.reduce(time) - np.fmin.reduce(time)
-    wide = span >= RATE_SPAN_S / 60.0
     count = np.maximum(np.count_nonzero(there, axis=0), 1)
+    wide = (span >= RATE_SPAN_S / 60.0) & (count >= RATE_SAMPLES)
     offset = np.where(there, time - np.where(there, time, 0.0).sum(axis=0) / count, 0.0)
     spread = (offset * offset).sum(axis=0)
     moved = (offset * np.where(there, values, 0.0)).sum(axis=0)
@@ -158,7 +162,7 @@ class Measure:
         values["insulation_ohm_per_v"] = snapshot.insulation_ohm.value / voltage_v if voltage_v >= MIN_VOLTAGE_V else math.nan
         values["gas"] = snapshot.gas.value
         values["pressure_rise_pa"] = self._pressure_rise(snapshot.pressure_pa.value, snapshot.time_ns)
-        values["open_contactor_current_a"] = abs(current_a) if snapshot.contactors is Contactor.OPEN else 0.0
+        values["open_contactor_current_a"] = self._open_current(snapshot.contactors, current_a)
         self._cell_lost.step(snapshot.cell_reason, now_ns)
         self._probe_lost.step(snapshot.temperature_reason, now_ns)
         if snapshot.current_a.reason in (VALID, NOT_IN_PROFILE) or self._current_ns == NEVER:
@@ -170,6 +174,11 @@ class Measure:
         values["blind_s"] = self._cell_lost.all_s
         values["heat_blind_s"] = self._probe_lost.all_s
         return out
+
+    def _open_current(self, contactors: Contactor, current_a: float) -> float:
+        if contactors is Contactor.UNKNOWN:
+            return math.nan
+        return abs(current_a) if contactors is Contactor.OPEN else 0.0
 
     def _pressure_rise(self, pressure_pa: float, now_ns: int) -> float:
         if math.isnan(pressure_pa):

@@ -60,7 +60,7 @@ def median(values: Floats) -> float:
 class Clean:
     """cell arrays: (cells + BROADCASTS,), probe arrays: (probes + BROADCASTS,). fresh: a sample not seen
     before. sample_ns: when it was taken. sense_fault_v: how far a disbelieved cell stands from the
-    median, 0 where believed."""
+    median, 0 where believed, NaN where unknown."""
 
     voltage_v: Floats
     voltage_fresh: Flags
@@ -176,8 +176,8 @@ class Plausibility:
         )
 
     def _sense_faults(self, voltage_v: Floats, median_v: float, pack: Reading, now_ns: int) -> Floats:
-        """|departure from the median| of cells whose reading is not believed, else 0."""
-        fault_v = np.zeros(len(voltage_v))
+        """|departure from the median| of cells whose reading is not believed, 0 where it is, NaN where there is none."""
+        fault_v = np.where(np.isnan(voltage_v), np.nan, 0.0)
         off = voltage_v[: self._cells] - median_v
         size = np.abs(off)
         total_v = float(off.sum()) + self._cells * median_v

@@ -80,8 +80,6 @@ class Runaway:
         self._seen_v = np.full(pack.cells, np.nan)
         self._initial_ns = 0
         self._origin_ns: int | None = None
-        self._quiet_s = np.zeros(places)
-        self._quiet_cells = np.zeros(pack.cells + BROADCASTS)
 
     def step(self, clean: Clean, temperature_reason: NDArray[np.uint8], now_ns: int) -> Heat:
         """now_ns: the snapshot's own time."""
@@ -94,18 +92,20 @@ class Runaway:
         fresh_v = clean.voltage_v[: self._cells]
         np.copyto(self._seen_v, fresh_v, where=np.isfinite(fresh_v))
         self._learn_initial(rising, now_ns)
+        unknown = np.isnan(clean.temperature_c) & ~rising & ~saturated
+        nothing = np.where(unknown, np.nan, 0.0)
+        nothing_cells = np.append(nothing[self._probe_of_cell], np.full(BROADCASTS, np.nan))
+        saturated_s = np.where(saturated, (now_ns - self._saturated_ns) / 1e9, nothing)
         if not rising.any():
-            saturated_s = np.where(saturated, (now_ns - self._saturated_ns) / 1e9, 0.0) if saturated.any() else self._quiet_s
-            return Heat(self._quiet_s, saturated_s, self._quiet_cells, self._quiet_s)
+            return Heat(nothing, saturated_s, nothing_cells, nothing)
         known = (now_ns - self._last_ns) / 1e9 <= FORGET_S
-        rise_s = np.where(rising, np.where(known | saturated, duration_s, np.nan), 0.0)
+        rise_s = np.where(rising, np.where(known | saturated, duration_s, np.nan), nothing)
         rate = np.zeros(len(rise_s))
         np.divide(self._high_c - self._start_c, (self._high_ns - self._start_ns) / 1e9, out=rate, where=rising & known)
         initial_v = np.fmax(self._initial_v, clean.voltage_median_v)
         fallen = self._seen_v < VOLTAGE_LEFT * initial_v
         hot = (self._last_c >= self._maximum_c) | saturated
-        cells = np.zeros(self._cells + BROADCASTS)
-        probes = np.zeros(len(rate))
+        cells, probes = nothing_cells, nothing.copy()
         for probe in np.flatnonzero(rate > 0):
             watched = np.flatnonzero(self._probe_of_cell == probe)
             there = watched[fallen[watched]]
@@ -115,7 +115,7 @@ class Runaway:
                 cells[watched] = rate[probe]
             elif hot[probe]:
                 probes[probe] = rate[probe]
-        return Heat(rise_s, np.where(saturated, (now_ns - self._saturated_ns) / 1e9, 0.0), cells, probes)
+        return Heat(rise_s, saturated_s, cells, probes)
 
     def _follow(self, clean: Clean) -> None:
         """Take the new temperature samples into their runs."""

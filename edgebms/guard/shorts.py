@@ -78,12 +78,12 @@ class Shorts:
         self._fast = np.zeros(pack.cells)
         self._warm_usual = np.full(pack.probes, np.nan)
         self._rest = _Rest(pack.cells)
-        self._out = Falls(*(np.full(pack.cells + BROADCASTS, np.nan) for _ in range(3)))
+        self._out = self._unknown = Falls(*(np.full(pack.cells + BROADCASTS, np.nan) for _ in range(3)))
 
     def step(self, clean: Clean, current_a: float, balancing: NDArray[np.bool_] | None, now_ns: int) -> Falls:
         """now_ns: the snapshot's own time."""
         if self._cells < PEERS or math.isnan(current_a) or math.isnan(clean.voltage_median_v):
-            return self._out
+            return self._unknown
         if self._last_ns is None:
             self._last_ns = now_ns - round(EVERY_S * 1e9)
         elapsed_s = (now_ns - self._last_ns) / 1e9

@@ -71,10 +71,10 @@ def test_insulation_is_held_against_the_pack_voltage():
 
 
 @pytest.mark.parametrize(
-    ("contactors", "expected"), [(Contactor.OPEN, 30.0), (Contactor.CLOSED, 0.0), (Contactor.UNKNOWN, 0.0), (Contactor.PRECHARGE, 0.0)]
+    ("contactors", "expected"), [(Contactor.OPEN, 30.0), (Contactor.CLOSED, 0.0), (Contactor.UNKNOWN, NAN), (Contactor.PRECHARGE, 0.0)]
 )
 def test_current_while_the_contactors_are_said_to_be_open(contactors, expected):
-    assert Measuring()(current_a=-30.0, contactors=contactors).values["open_contactor_current_a"] == expected
+    assert Measuring()(current_a=-30.0, contactors=contactors).values["open_contactor_current_a"] == pytest.approx(expected, nan_ok=True)
 
 
 def test_pressure_is_held_against_its_last_minute():
@@ -227,6 +227,8 @@ def test_unknown_samples_are_left_out():
     series[:, 2] += np.arange(40) * 0.25
     series[-10:-5, 2] = NAN
     assert rate_of(with_broadcasts(series))[2] == pytest.approx(3.0)
+    series[-1, 2] = NAN
+    assert np.isnan(rate_of(with_broadcasts(series))[2])
 
 
 @pytest.mark.parametrize(("samples", "known"), [(12, False), (13, True)])
@@ -234,6 +236,14 @@ def test_less_than_a_minute_says_nothing(samples, known):
     series = np.full((samples, 5), 25.0)
     series[:, 2] += np.arange(samples)
     out = rate_of(with_broadcasts(series))
+    assert np.isfinite(out[2]) == known
+
+
+@pytest.mark.parametrize(("samples", "known"), [(4, False), (5, True)])
+def test_a_rate_needs_five_samples(samples, known):
+    series = np.full((samples, 5), 25.0)
+    series[:, 2] += np.arange(samples)
+    out = rate_of(with_broadcasts(series), step_s=30.0)
     assert np.isfinite(out[2]) == known
 
 

@@ -55,7 +55,8 @@ def test_a_steady_pack_has_nothing():
     for _ in range(100):
         heat = rise.show()
     for value in heat:
-        assert not value.any()
+        assert value[:4].tolist() == [0.0] * 4
+        assert np.isnan(value[4:]).all(), "there are no broadcasts"
     assert heat.cell_runaway_k_per_s.shape == (6,)
     assert heat.fast_rise_s.shape == (6,)
 
@@ -65,7 +66,7 @@ def test_a_rise_counts_when_it_lasts_over_three_seconds(seconds, holds):
     rise = Rise()
     heat = rise.rise(seconds, 1.5, start_c=25.0)
     assert heat.fast_rise_s[PLACE] == (pytest.approx(seconds) if holds else 0.0)
-    assert np.count_nonzero(heat.fast_rise_s) == int(holds)
+    assert np.count_nonzero(heat.fast_rise_s > 0) == int(holds)
 
 
 @pytest.mark.parametrize(("rate", "holds"), [(0.95, False), (1.0, True), (1.05, True)])
@@ -81,8 +82,8 @@ def test_the_duration_and_the_rate_are_those_of_the_rise():
     heat = rise.rise(10, 2.0)
     assert heat.fast_rise_s[PLACE] == pytest.approx(10.0)
     assert heat.cell_runaway_k_per_s[PLACE] == pytest.approx(2.0)
-    assert np.count_nonzero(heat.cell_runaway_k_per_s) == 1
-    assert not heat.probe_runaway_k_per_s.any()
+    assert np.count_nonzero(heat.cell_runaway_k_per_s > 0) == 1
+    assert not (heat.probe_runaway_k_per_s > 0).any()
 
 
 def test_ten_hertz_and_a_kelvin_of_resolution():
@@ -130,13 +131,13 @@ def test_a_lone_step_is_no_rise(step_s):
         rise.show(step_s)
     rise.temperature[PLACE] = 60.0
     for _ in range(10):
-        assert not rise.show(step_s).fast_rise_s.any()
+        assert not (rise.show(step_s).fast_rise_s > 0).any()
 
 
 def test_a_slow_sweep_needs_two_intervals():
     rise = Rise()
     rise.show()
-    assert not rise.rise(6, 1.1, step_s=6.0).fast_rise_s.any()
+    assert not (rise.rise(6, 1.1, step_s=6.0).fast_rise_s > 0).any()
     assert rise.rise(6, 1.1, step_s=6.0).fast_rise_s[PLACE] == pytest.approx(12.0)
 
 
@@ -145,7 +146,7 @@ def test_a_sample_that_is_repeated_counts_once():
     rise.rise(2, 2.0, start_c=25.0)
     for k in range(1, 9):
         heat = rise.show(1.0, temperature_age_s=float(k))
-    assert not heat.fast_rise_s.any()
+    assert not (heat.fast_rise_s > 0).any()
 
 
 @pytest.mark.parametrize(("start", "event"), [(79.9 - 6, False), (80.0 - 6, True)])
@@ -163,7 +164,7 @@ def test_condition_a_is_a_fall_by_a_quarter(left, event):
     rise.voltage[PLACE] = 3.7 * left
     heat = rise.rise(3, 1.5)
     assert (heat.cell_runaway_k_per_s[PLACE] > 0) == event
-    assert np.count_nonzero(heat.cell_runaway_k_per_s) == int(event)
+    assert np.count_nonzero(heat.cell_runaway_k_per_s > 0) == int(event)
 
 
 def test_a_fall_without_a_rise_is_no_runaway():
@@ -171,14 +172,14 @@ def test_a_fall_without_a_rise_is_no_runaway():
     rise.show()
     rise.voltage[PLACE] = 2.0
     for _ in range(20):
-        assert not rise.show().cell_runaway_k_per_s.any()
+        assert not (rise.show().cell_runaway_k_per_s > 0).any()
 
 
 def test_a_hot_probe_without_a_rise_is_no_runaway():
     rise = Rise()
     rise.temperature[PLACE] = 120.0
     for _ in range(20):
-        assert not rise.show().cell_runaway_k_per_s.any()
+        assert not (rise.show().cell_runaway_k_per_s > 0).any()
 
 
 def test_a_fall_at_another_probe_is_not_counted_here():
@@ -187,7 +188,7 @@ def test_a_fall_at_another_probe_is_not_counted_here():
     rise.voltage[0] = 2.0
     heat = rise.rise(5, 1.5)
     assert heat.fast_rise_s[PLACE] > 3
-    assert not heat.cell_runaway_k_per_s.any()
+    assert not (heat.cell_runaway_k_per_s > 0).any()
 
 
 def test_the_pack_median_stands_in_for_an_initial_voltage_that_was_never_seen():
@@ -262,6 +263,18 @@ def test_a_probe_lost_while_it_rose_keeps_its_rise_for_ten_minutes():
     assert heat.cell_runaway_k_per_s[PLACE] == 0.0
 
 
+def test_of_a_probe_that_is_lost_nothing_is_known():
+    rise = Rise()
+    rise.show()
+    rise.temperature[PLACE] = NAN
+    for heat in (rise.show(), rise.show()):
+        assert np.isnan(heat.fast_rise_s[PLACE])
+        assert np.isnan(heat.saturated_s[PLACE])
+        assert np.isnan(heat.cell_runaway_k_per_s[PLACE])
+        assert np.isnan(heat.probe_runaway_k_per_s[PLACE])
+        assert heat.cell_runaway_k_per_s[[0, 1, 3]].tolist() == [0.0] * 3
+
+
 def test_a_probe_that_saturates_while_it_rises_is_hot_and_goes_on():
     rise = Rise()
     rise.rise(3, 2.0, start_c=60.0)
@@ -272,7 +285,7 @@ def test_a_probe_that_saturates_while_it_rises_is_hot_and_goes_on():
     assert heat.cell_runaway_k_per_s[PLACE] == pytest.approx(2.0)
     assert heat.saturated_s[PLACE] == 0.0
     heat = rise.show(2.0)
-    assert heat.saturated_s.tolist() == [0.0, 0.0, 2.0, 0.0, 0.0, 0.0]
+    assert heat.saturated_s[:4].tolist() == [0.0, 0.0, 2.0, 0.0]
 
 
 def test_a_probe_that_stands_at_its_saturation_says_since_when():
@@ -283,9 +296,9 @@ def test_a_probe_that_stands_at_its_saturation_says_since_when():
     rise.show()
     assert rise.show(3.0).saturated_s[PLACE] == 3.0
     rise.temperature[PLACE], rise.reason[PLACE] = 25.0, 0
-    assert not rise.show().saturated_s.any()
+    assert not (rise.show().saturated_s > 0).any()
     rise.temperature[PLACE], rise.reason[PLACE] = NAN, Reason.SATURATED
-    assert not rise.show().saturated_s.any()
+    assert not (rise.show().saturated_s > 0).any()
     assert rise.show().saturated_s[PLACE] == 1.0
 
 
@@ -296,20 +309,20 @@ def test_a_probe_of_several_cells_names_the_cell_that_fell():
     rise.rise(5, 1.5, start_c=25.0)
     rise.voltage[5] = 2.0
     heat = rise.rise(3, 1.5)
-    assert np.flatnonzero(heat.cell_runaway_k_per_s).tolist() == [5]
-    assert not heat.probe_runaway_k_per_s.any()
+    assert np.flatnonzero(heat.cell_runaway_k_per_s > 0).tolist() == [5]
+    assert not (heat.probe_runaway_k_per_s > 0).any()
 
 
 def test_a_probe_of_several_cells_names_itself_when_none_fell():
     heat = Rise(8, 4).rise(6, 1.5, start_c=78.0)
-    assert not heat.cell_runaway_k_per_s.any()
-    assert np.flatnonzero(heat.probe_runaway_k_per_s).tolist() == [PLACE]
+    assert not (heat.cell_runaway_k_per_s > 0).any()
+    assert np.flatnonzero(heat.probe_runaway_k_per_s > 0).tolist() == [PLACE]
     assert heat.probe_runaway_k_per_s[PLACE] == pytest.approx(1.5)
 
 
 def test_cells_and_probes_are_matched_as_the_config_says():
     heat = Rise(4, 4, probe_of_cell=(3, 1, 2, 4)).rise(6, 1.5, start_c=78.0)
-    assert np.flatnonzero(heat.cell_runaway_k_per_s).tolist() == [0]
+    assert np.flatnonzero(heat.cell_runaway_k_per_s > 0).tolist() == [0]
 
 
 def test_the_broadcast_maximum_adds_samples_between_the_sweeps():
@@ -328,11 +341,11 @@ def test_a_pack_without_probes_has_the_broadcast_maximum():
         extremes = Extremes(temperature_max_c=Extreme(78 + 2.0 * k, -1, 0.0, Reason.VALID))
         heat = rise.show(1.0, extremes=extremes)
     assert heat.fast_rise_s.tolist()[1] > 3
-    assert heat.probe_runaway_k_per_s.tolist() == [0.0, pytest.approx(2.0)]
+    assert heat.probe_runaway_k_per_s[1] == pytest.approx(2.0)
 
 
 def test_a_gap_is_no_rise():
     rise = Rise()
     rise.rise(2, 1.5, start_c=25.0)
     rise.temperature[PLACE] += 30
-    assert not rise.show(120.0).fast_rise_s.any()
+    assert not (rise.show(120.0).fast_rise_s > 0).any()

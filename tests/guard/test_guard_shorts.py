@@ -134,11 +134,13 @@ def test_an_unknown_cell_teaches_nothing_and_has_no_fall():
     assert falling.show().cell_fall_v[CELL] == pytest.approx(whole.show().cell_fall_v[CELL], abs=1e-6)
 
 
-def test_without_current_or_cells_it_keeps_what_it_said():
+@pytest.mark.parametrize("values", [{"current_a": NAN}, {"voltage_v": NAN}])
+def test_without_current_or_cells_it_is_unknown(values):
     falling = Falling()
-    before = falling.learn(600)
-    assert falling.show(current_a=NAN) is before
-    assert falling.show(voltage_v=NAN) is before
+    assert np.isfinite(falling.learn(600).cell_fall_v[:6]).all()
+    for fall in falling.show(**values):
+        assert np.isnan(fall).all()
+    assert np.isfinite(falling.show().cell_fall_v[:6]).all()
 
 
 @pytest.mark.parametrize(("cells", "known"), [(3, False), (4, True)])

@@ -37,6 +37,9 @@ FOLDER = ROOT / "edgebms" / "guard"
 TESTS = ["tests/guard"]
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 SHORT_S = 180.0
+TESTS_S = 12.0
+"""A mutant is shown to the quickest tests that reach it, up to so many seconds of them: what only a long test
+sees is not seen."""
 KILLED, LIVES, TIMED_OUT = "killed", "lives", "timed out"
 
 
@@ -150,7 +153,13 @@ class Runner:
             tests = set().union(*lines.values()) if lines else set()
         else:
             tests = set().union(*(lines.get(line, set()) for line in range(mutant.first, mutant.last + 1)))
-        return sorted(tests, key=baseline.seconds.__getitem__)
+        chosen, total_s = [], 0.0
+        for test in sorted(tests, key=baseline.seconds.__getitem__):
+            total_s += baseline.seconds[test]
+            if total_s > TESTS_S:
+                break
+            chosen.append(test)
+        return chosen
 
     def _fork(self, mutant: Mutant, tests: list[int]) -> int:
         child = os.fork()
