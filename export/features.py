@@ -30,6 +30,8 @@ STEPS_S = (1, 1, 1, 2, 5, 10)
 """Sampling of the sequences, s; most logs of vehicles and gateways come every second."""
 MOST_STEPS = 4000
 LEAST_ROWS = 900
+WRONG_CURVE_V = 0.03
+"""Standard deviation of the worst distortion of an open-circuit curve."""
 HELD_OUT = "Mixed2"
 """This cycle of each temperature is kept from training: sizes, epochs and seeds are chosen on it."""
 
@@ -120,7 +122,7 @@ def distort(log: Log, card: CellCard, error: float, resistance: float, rng: np.r
     ocv = model.ocv_v(soc, log.temperature_c)
     model.look(soc, log.temperature_c)
     extra = np.sqrt(error**2 - 1.0)
-    curve = extra * np.abs(rng.normal()) * smooth(rng, soc) * np.minimum(model.map[ERROR], 0.02)
+    curve = np.abs(rng.normal()) * smooth(rng, soc) * np.minimum(extra * model.map[ERROR], WRONG_CURVE_V)
     factor = np.clip(np.exp(rng.normal() * np.sqrt(resistance**2 - 1.0) * card.accuracy.resistance), 0.6, 1.6)
     voltage = ocv + curve + factor * (log.voltage_v - ocv)
     voltage += rng.normal() * 0.002 + rng.normal(scale=0.0005, size=soc.size)
@@ -183,7 +185,7 @@ def training_sequences(card: CellCard, logs: list[Log], seed: int, variants: int
     for variant in range(variants):
         # The first card is right: the real cell's own departures are all that there is.
         error, resistance, capacity = (
-            (1.0, 1.0, 1.0) if variant == 0 else (rng.uniform(1.0, 4.0), rng.uniform(1.0, 2.5), rng.normal(1.0, 0.02))
+            (1.0, 1.0, 1.0) if variant == 0 else (6.0 ** rng.uniform(), rng.uniform(1.0, 2.5), rng.normal(1.0, 0.02))
         )
         joined = []
         for log in logs:

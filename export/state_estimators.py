@@ -6,6 +6,7 @@ A new estimator is one entry in ESTIMATORS: name -> factory(card), which may rai
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from edgebms.cellcard import CellCard
 from edgebms.estimator.kalman import Kalman
 from export.state_logs import Run, StateLog
+from export.student_estimators import PlainGru, Student
 
 Floats = NDArray[np.float64]
 Answer = tuple[Floats, Floats]
@@ -83,7 +85,10 @@ class Filter:
 ESTIMATORS: dict[str, Callable[[CellCard], StateEstimator]] = {
     "coulomb": CoulombCounter,
     "kalman": Filter,
+    "gru": PlainGru,
+    "student_float": partial(Student, model="state_float"),
+    "student_int8": partial(Student, model="state"),
 }
-"""Other names of DESIGN section 5 (gru, teacher, student_float, student_int8) are entered here by who makes them."""
+"""The teacher of DESIGN section 5 is entered here by who makes it."""
 
 KNOWN = ("coulomb", "kalman", "gru", "teacher", "student_float", "student_int8")

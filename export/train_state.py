@@ -23,6 +23,8 @@ SIGMA_AT = FEATURES.index("log_soc_sigma")
 SETTLE_S = 60.0
 """Before, nobody can know: not scored."""
 CHUNK = 250
+MARGIN = 0.05
+"""The domain reaches beyond the range of the training by this share of its width; the network clips there anyway."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class Scaling:
 
 def scaling(data: Sequences) -> Scaling:
     x = data.x[data.valid].astype(np.float64)
-    return Scaling(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3), x.min(axis=0), x.max(axis=0))
+    low, high = x.min(axis=0), x.max(axis=0)
+    margin = MARGIN * (high - low)
+    return Scaling(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3), low - margin, high + margin)
 
 
 def answer(head: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -59,7 +59,7 @@ def features(kalman: Kalman, current_a: float | Floats, period_s: float) -> Sing
     current_a: of one cell. period_s: time between two calls where snapshots come faster.
     Wide quantities go through asinh, scales through log: both are close to linear near what is usual.
     """
-    per_error = 1.0 / kalman.model.map[ERROR]
+    per_error = 1.0 / np.maximum(kalman.model.map[ERROR], TINY)  # 0 before a start
     per_slope = 1.0 / np.maximum(kalman.slope_v, SLOPE_MIN_V)
     raw = np.empty((len(FEATURES), kalman.cells))
     innovation = kalman.innovation_v
@@ -101,7 +101,8 @@ class StateStudent:
         self.card = card
         self.period_s = card.period_s
         self._centre = np.array(card.centre, dtype=np.float32)
-        self._per_scale = (1.0 / np.array(card.scale)).astype(np.float32)
+        with np.errstate(divide="ignore"):
+            self._per_scale = (1.0 / np.array(card.scale)).astype(np.float32)
         self._low = np.array(card.domain_low, dtype=np.float32)
         self._high = np.array(card.domain_high, dtype=np.float32)
         rows = (self._centre, self._per_scale, self._low, self._high)
