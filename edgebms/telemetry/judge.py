@@ -33,7 +33,7 @@ class Judge:
     def cells(self, value: Floats, reason: Codes, current_a: float, voltage_v: float, now_ns: int) -> None:
         """Set ``value`` to NaN and ``reason`` where a cell is not believed; both (cells,), changed in place."""
         mismatch = self._sum is not None and self._sum.step(value, reason, voltage_v, now_ns)
-        repeated = self._all is not None and self._all.step(value.copy(), current_a, now_ns)
+        repeated = self._all is not None and self._all.step(value, current_a, now_ns)
         if self._cells is not None:
             self._cells.step(value, now_ns)
             if self._cells.any:
