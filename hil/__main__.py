@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     logs.add_argument("--cells", type=int, required=True)
     logs.add_argument("--probes", type=int, default=0)
     logs.add_argument("--firmware")
+    logs.add_argument("--channel", help="only frames of this channel")
     logs.add_argument("--period", type=float, metavar="S", help="seconds between two sweeps, where they depart from the profile's")
     logs.set_defaults(func=logs_table)
     return parser
@@ -44,6 +45,7 @@ def logs_table(args: argparse.Namespace) -> int:
         probes=args.probes,
         firmware=args.firmware,
         period_s=args.period,
+        channel=args.channel,
     )
     paths = [file for path in args.paths for file in (sorted(path.iterdir()) if path.is_dir() else [path])]
     for line in lines([read(path, pack) for path in paths]):
