@@ -7,7 +7,7 @@ TESTING := $(VENV)/.testing
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint check size golden clean $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo test bench lint check size golden clean $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -45,6 +45,14 @@ test-speed: $(TESTING) ## instructions a snapshot costs, counted by callgrind, g
 test-coverage: $(TESTING) ## guard/ and decision/: every branch is taken by a test
 	$(BIN)/python -m pytest -n 2 -q -m 'not slow' tests/guard tests/decision --cov=edgebms.guard --cov=edgebms.decision --cov-branch \
 	  --cov-fail-under=100 --cov-report=term-missing:skip-covered
+
+$(VENV)-runtime/.installed: pyproject.toml packaging/venv.sh
+	packaging/venv.sh $(VENV)-runtime
+	$(VENV)-runtime/bin/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+bench: $(VENV)-runtime/.installed ## the whole line timed at 16, 96, 192 and 400 cells, in an environment with the runtime alone
+	@$(VENV)-runtime/bin/edgebms bench --cells 16 96 192 400 $(if $(JSON),--json)
 
 size: ## lines a folder; files over 300 lines
 	@find edgebms export hil firmware_bridge -name '*.py' | xargs wc -l | awk '$$2!="total"{n=split($$2,p,"/"); d=(n>2)?p[1]"/"p[2]:p[1]; s[d]+=$$1; if($$1>300) print "over 300:", $$1, $$2} END{for(k in s) print s[k], k}' | sort -k2
