@@ -322,7 +322,11 @@ class Compiler:
 
     def _signal(self, name: str, message: str, where: str) -> tuple[Any, Any]:
         """(message, signal) of the DBC. Raises ProfileError where there is none, or more than one."""
-        found = [(holder, signal) for holder, signal in self._holders.get(name, []) if not message or holder.name == message]
+        if message:
+            there = self._messages.get(message)
+            found = [(there, signal) for signal in there.signals if signal.name == name] if there else []
+        else:
+            found = self._holders.get(name, [])
         if not found:
             place = f" of message {message}" if message else ""
             raise ProfileError(
