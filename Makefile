@@ -46,6 +46,9 @@ test-coverage: $(TESTING) ## guard/ and decision/: every branch is taken by a te
 	$(BIN)/python -m pytest -n 2 -q -m 'not slow' tests/guard tests/decision --cov=edgebms.guard --cov=edgebms.decision --cov-branch \
 	  --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
+test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a test or explained (SHORT=1: a sample)
+	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
+
 $(VENV)-runtime/.installed: pyproject.toml packaging/venv.sh
 	packaging/venv.sh $(VENV)-runtime
 	$(VENV)-runtime/bin/python -m pip install -q --disable-pip-version-check -e .

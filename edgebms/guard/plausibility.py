@@ -52,8 +52,8 @@ def median(values: Floats) -> float:
     middle = finite.size // 2
     if finite.size % 2:
         return float(np.partition(finite, middle)[middle])
-    parted = np.partition(finite, (middle - 1, middle))
-    return 0.5 * float(parted[middle - 1] + parted[middle])
+    parted = np.partition(finite, middle)
+    return 0.5 * float(parted[:middle].max() + parted[middle])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ class SpikeFilter:
         self._last_ns = np.zeros(places, dtype=np.int64)
         self._held = np.full(places, np.nan)
         self._holding = False
-        self.seen_ns = np.full(places, np.iinfo(np.int64).min, dtype=np.int64)
+        self.seen_ns = np.full(places, -(1 << 62), dtype=np.int64)
 
     def fresh(self, values: Floats, sample_ns: Times) -> Flags:
         """Which finite values are samples not seen before; marks them seen."""
@@ -131,10 +131,10 @@ class SumWitness:
 
     def misread(self, departure_v: float, cell_departure_v: float) -> bool:
         """Did the pack voltage stay while the sum moved by ``cell_departure_v``? False when it cannot tell."""
-        if np.isnan(self._offset_v) or abs(cell_departure_v) < SUM_NOISE_FACTOR * self._noise_v:
-            return False
+        # an offset that was never learned is NaN, and NaN is below nothing
         moved_v = departure_v - self._offset_v
-        return abs(moved_v - cell_departure_v) < abs(moved_v)
+        clear = abs(cell_departure_v) >= SUM_NOISE_FACTOR * self._noise_v
+        return clear and abs(moved_v - cell_departure_v) < abs(moved_v)
 
 
 class Plausibility:
@@ -180,15 +180,14 @@ class Plausibility:
         fault_v = np.where(np.isnan(voltage_v), np.nan, 0.0)
         off = voltage_v[: self._cells] - median_v
         size = np.abs(off)
-        total_v = float(off.sum()) + self._cells * median_v
-        departure_v = total_v - pack.value
+        departure_v = float(voltage_v[: self._cells].sum()) - pack.value
         if not np.fmax.reduce(size) > WIRE_V:
             if np.isfinite(departure_v):
                 self._sum.learn(departure_v, now_ns)
             return fault_v
         lower, upper = size[:-1], size[1:]
         larger = np.maximum(lower, upper)
-        pair = (np.minimum(lower, upper) > WIRE_V) & (off[:-1] * off[1:] < 0) & (np.abs(off[:-1] + off[1:]) <= WIRE_BALANCE * larger)
+        pair = (np.minimum(lower, upper) > WIRE_V) & (np.abs(off[:-1] + off[1:]) <= WIRE_BALANCE * larger)
         wire = np.zeros(self._cells, dtype=bool)
         wire[:-1] |= pair
         wire[1:] |= pair
@@ -213,7 +212,7 @@ def _with_broadcasts(time_ns: int, values: Floats, ages_s: Floats, low: Extreme 
             continue
         at = extreme.index if 0 <= extreme.index < count else count + behind
         extreme_ns = time_ns - round(extreme.age_s * 1e9)
-        if at >= count or np.isnan(out[at]) or extreme_ns > sample_ns[at]:
+        if np.isnan(out[at]) or extreme_ns > sample_ns[at]:
             out[at] = extreme.value
             sample_ns[at] = extreme_ns
     return out, sample_ns

@@ -71,7 +71,7 @@ def test_a_jump_that_the_next_sample_confirms_is_let_through():
     assert spikes(5, 5.0) == 5.0
 
 
-@pytest.mark.parametrize(("next_value", "shown"), [(7.1, True), (6.9, False), (0.0, False), (20.0, True)])
+@pytest.mark.parametrize(("next_value", "shown"), [(7.1, True), (7.0, False), (6.9, False), (0.0, False), (20.0, True)])
 def test_confirmed_means_beyond_half_of_the_jump_on_its_side(next_value, shown):
     spikes = Filter()
     spikes(0, 5.0)
@@ -87,6 +87,15 @@ def test_a_downward_jump_is_confirmed_likewise():
     assert spikes(2, 1.5) == 1.5
 
 
+def test_a_spike_that_comes_again_is_held_back_again():
+    spikes = SpikeFilter(2, 1.0, 0.5)
+    for at, value in enumerate((5.0, 9.0, 5.2, 9.0, 5.2)):
+        values, times = np.array([value, 7.0]), np.full(2, at * S)
+        out = spikes.step(values, times, spikes.fresh(values, times), 0.0)
+        assert np.isnan(out[0]) == (value == 9.0)
+        assert out[1] == 7.0
+
+
 def test_two_different_spikes_in_a_row_are_both_held_back():
     spikes = Filter()
     spikes(0, 5.0)
@@ -95,7 +104,7 @@ def test_two_different_spikes_in_a_row_are_both_held_back():
     assert spikes(3, 0.5) == 0.5
 
 
-@pytest.mark.parametrize(("jump", "shown"), [(1.99, True), (2.01, False), (-1.99, True), (-2.01, False)])
+@pytest.mark.parametrize(("jump", "shown"), [(1.99, True), (2.0, True), (2.01, False), (-1.99, True), (-2.01, False)])
 def test_the_edge_grows_with_the_time_between_samples(jump, shown):
     spikes = Filter()
     spikes(10, 5.0)
@@ -143,6 +152,7 @@ def test_a_witness_tells_a_misread_cell_from_a_dead_one():
     assert not witness.misread(8.0, -3.0), "both fell"
     assert witness.misread(8.0 + 1.0, 1.0)
     assert not witness.misread(8.0 + 3.0, -3.0)
+    assert not witness.misread(8.0 - 1.5, -3.0)
     assert not witness.misread(8.0 - 1.49, -3.0)
     assert witness.misread(8.0 - 1.51, -3.0)
 
@@ -153,6 +163,14 @@ def test_a_noisy_witness_is_not_asked():
         witness.learn(8.0 + (1.0 if at % 2 else -1.0), at * S)
     assert not witness.misread(8.0 - 2.9, -2.9)
     assert witness.misread(8.0 - 3.2, -3.2)
+
+
+def test_a_witness_is_asked_from_three_times_its_noise():
+    witness = SumWitness()
+    witness.learn(0.0, 0)
+    witness.learn(1.0, 600 * S)  # mean 1, mean deviation 1
+    assert witness.misread(1.0 - 3.0, -3.0)
+    assert not witness.misread(1.0 - 2.99, -2.99)
 
 
 def test_a_witness_follows_in_ten_minutes():
@@ -214,7 +232,7 @@ def test_the_common_step_is_counted_from_the_last_snapshot_that_had_cells():
     assert np.isfinite(cleaner(voltage_v=3.4).voltage_v[:16]).all()
 
 
-@pytest.mark.parametrize(("off", "shown"), [(0.16, True), (0.18, False), (-0.16, True), (-0.18, False)])
+@pytest.mark.parametrize(("off", "shown"), [(0.169, True), (0.171, False), (-0.169, True), (-0.171, False)])
 def test_a_cell_spike_is_seen_from_170_mv_in_a_second(off, shown):
     cleaner = Cleaner()
     cleaner()
@@ -267,6 +285,21 @@ def test_a_broken_wire_splits_two_neighbours(first):
 )
 def test_the_edges_of_a_broken_wire(upper, lower, fault):
     assert bool(faults(Cleaner()(voltage_v=shifted((7, upper), (8, lower))))) == fault
+
+
+@pytest.mark.parametrize(("upper", "lower", "fault"), [(0.5, -0.375, True), (0.2, -0.25, False)])
+def test_the_edges_of_a_broken_wire_to_the_bit(upper, lower, fault):
+    voltage = np.zeros(16)
+    voltage[7], voltage[8] = upper, lower
+    assert bool(faults(Cleaner()(voltage_v=voltage))) == fault
+
+
+def test_half_a_volt_is_not_held_against_the_pack_voltage():
+    cleaner = Cleaner()
+    for _ in range(30):
+        cleaner(voltage_v=4.0)
+    assert not faults(step_to(cleaner, np.where(np.arange(16) == 7, 3.5, 4.0), 64.0))
+    assert faults(step_to(cleaner, np.where(np.arange(16) == 7, 3.49, 4.0), 64.0))
 
 
 def test_neighbours_that_move_to_the_same_side_are_cells_not_a_wire():
@@ -354,6 +387,17 @@ def test_a_newer_broadcast_stands_in_its_cell():
     assert clean.voltage_v[5] == 3.6
     assert clean.temperature_c[2] == 40.0
     assert clean.temperature_sample_ns.tolist() == [-2 * S, -2 * S, S, -2 * S, S, S]
+
+
+def test_a_broadcast_a_little_newer_stands_in_its_cell():
+    clean = Cleaner()(cell_age_s=0.8, extremes=Extremes(voltage_min_v=extreme(3.6, 5, 0.6)))
+    assert clean.voltage_v[5] == 3.6
+
+
+def test_a_spike_of_a_broadcast_is_held_back_in_a_pack_without_cells():
+    cleaner = Cleaner()
+    shown = [cleaner(voltage_v=NAN, extremes=Extremes(voltage_max_v=extreme(value, -1))).voltage_v[17] for value in (4.0, 4.5, 4.0)]
+    assert shown == [4.0, pytest.approx(NAN, nan_ok=True), 4.0]
 
 
 def test_an_older_broadcast_does_not():
