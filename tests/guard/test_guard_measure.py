@@ -38,7 +38,15 @@ def test_every_value_has_a_quantity_and_its_places():
 
 @pytest.mark.parametrize(
     ("current", "charging", "discharging"),
-    [(1.01, True, False), (0.99, False, False), (-1.01, False, True), (-0.99, False, False), (NAN, False, False)],
+    [
+        (1.0, False, False),
+        (-1.0, False, False),
+        (1.01, True, False),
+        (0.99, False, False),
+        (-1.01, False, True),
+        (-0.99, False, False),
+        (NAN, False, False),
+    ],
 )
 def test_a_current_flows_from_a_fiftieth_of_capacity(current, charging, discharging):
     measured = Measuring()(current_a=current)
@@ -88,6 +96,13 @@ def test_pressure_is_held_against_its_last_minute():
     assert measuring(step_s=5.0, pressure_pa=1e5 + 3000).values["pressure_rise_pa"] == pytest.approx(1350)
     measuring(step_s=500.0, pressure_pa=2e5)
     assert measuring(pressure_pa=2e5).values["pressure_rise_pa"] == pytest.approx(0.0)
+
+
+def test_the_rate_is_in_kelvin_a_minute():
+    measuring = Measuring()
+    for k in range(140):
+        values = measuring(temperature_c=[25.0, 25.0 + 3 * k / 60, 25.0, 25.0]).values
+    assert values["temperature_rate_k_per_min"][:4] == pytest.approx([0.0, 3.0, 0.0, 0.0], abs=1e-9)
 
 
 # ---- what is lost

@@ -155,6 +155,10 @@ def test_condition_b_is_the_makers_maximum(start, event):
     assert (heat.cell_runaway_k_per_s[PLACE] > 0) == event
 
 
+def test_a_rise_of_just_one_kelvin_a_second_is_enough():
+    assert Rise().rise(6, 1.0, start_c=78.0).cell_runaway_k_per_s[PLACE] == 1.0
+
+
 @pytest.mark.parametrize(("left", "event"), [(0.755, False), (0.745, True)])
 def test_condition_a_is_a_fall_by_a_quarter(left, event):
     rise = Rise()
@@ -256,9 +260,9 @@ def test_a_probe_lost_while_it_rose_keeps_its_rise_for_ten_minutes():
     rise.temperature[PLACE] = NAN
     assert rise.show(599.0).fast_rise_s[PLACE] == pytest.approx(6.0)
     rise.voltage[PLACE] = 2.0
-    rise.show(0.4)
-    assert rise.show(0.4).cell_runaway_k_per_s[PLACE] == pytest.approx(1.5)
-    heat = rise.show(0.4)
+    rise.show(0.5)
+    assert rise.show(0.5).cell_runaway_k_per_s[PLACE] == pytest.approx(1.5)
+    heat = rise.show(0.5)
     assert np.isnan(heat.fast_rise_s[PLACE])
     assert heat.cell_runaway_k_per_s[PLACE] == 0.0
 

@@ -201,6 +201,17 @@ def test_acknowledging_does_not_open_what_still_holds():
     assert guarded.show() == ()
 
 
+def test_acknowledging_says_whether_all_of_it_is_gone():
+    guarded = Guarded(4, 4, period_s=60.0)
+    guarded.run(60)
+    guarded.guard.restore({"thermal_runaway": {"1": {"since_ns": 0, "value": 2.0}, "2": {"since_ns": 0, "value": 2.0}}})
+    temperature = np.array([25.0, 25.0, np.nan, 25.0])
+    guarded.run(7400, temperature_c=temperature)
+    at = round(guarded.time_s * 1e9)
+    assert not guarded.guard.acknowledge("thermal_runaway", at)
+    assert list(guarded.guard.state()["thermal_runaway"]) == ["2"]
+
+
 def test_the_state_holds_what_stands_and_nothing_else():
     guarded = Guarded()
     guarded.run(10)
