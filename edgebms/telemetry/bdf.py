@@ -33,6 +33,8 @@ PROBE = re.compile(r"temperature_(\d{3})(?:_celsius)?$")
 CELL_PROBE = re.compile(r"(?:surface_)?temperature_t(\d)_celsius$")
 BLOCK_ROWS = 2048
 LAST_S = 9.2e9
+SWEEP_NS = 5_000_000
+"""A row stands for a sweep of some milliseconds, like one on a bus."""
 
 
 def machine_name(header: str) -> str:
@@ -153,7 +155,8 @@ def snapshots(path: Path, pack: PackConfig) -> Iterator[Snapshot]:
         for sweep in sweeps(path, pack):
             if last is not None:
                 due_ns = last.time_ns + timeout_ns
-                for at_ns in silence_ticks_ns(last.time_ns, sweep.time_ns):
+                # The last look is the one that the first frame of the next sweep brings.
+                for at_ns in (*silence_ticks_ns(last.time_ns, sweep.time_ns), sweep.time_ns - SWEEP_NS):
                     if at_ns >= due_ns:
                         yield judged(last, at_ns)
                         due_ns = at_ns + silence_ns
