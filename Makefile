@@ -4,10 +4,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 RUNTIME := $(VENV)/.runtime
 TESTING := $(VENV)/.testing
+EXPORTING := $(VENV)/.exporting
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint check size golden clean $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo test models bench lint check size golden clean $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -21,6 +22,10 @@ $(RUNTIME): pyproject.toml $(BIN)/python
 
 $(TESTING): pyproject.toml $(RUNTIME)
 	$(PIP) -e '.[test]'
+	@touch $@
+
+$(EXPORTING): pyproject.toml $(TESTING)
+	$(PIP) -e '.[export]'
 	@touch $@
 
 demo: $(RUNTIME) ## a 16-cell pack with a developing internal short, from frames to the alert and its reasons
@@ -56,6 +61,13 @@ $(VENV)-runtime/.installed: pyproject.toml packaging/venv.sh
 	packaging/venv.sh $(VENV)-runtime
 	$(VENV)-runtime/bin/python -m pip install -q --disable-pip-version-check -e .
 	@touch $@
+
+test-export: $(EXPORTING) ## training, ONNX and int8 from end to end (SHORT=1: two logs, one epoch)
+	$(BIN)/python -m pytest -q -m slow tests/export $(if $(SHORT),-k 'not long')
+
+models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on one core; then look at the evaluation
+	$(BIN)/python -m export train gru
+	$(BIN)/python -m export train state
 
 bench: $(VENV)-runtime/.installed ## the whole line timed at 16, 96, 192 and 400 cells, in an environment with the runtime alone
 	@$(VENV)-runtime/bin/edgebms bench --cells 16 96 192 400 $(if $(JSON),--json)
