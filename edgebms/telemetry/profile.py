@@ -34,6 +34,7 @@ from edgebms.vocabulary import Contactor
 SCALARS = ("current", "voltage", "insulation", "gas", "pressure", "coolant", "reported_soc", "cell_count")
 EXTREMES = ("voltage_min", "voltage_max", "temperature_min", "temperature_max")
 LARGEST_RESERVE = 4096
+LONGEST_PERIOD_S = 1e7
 NO_SLOT = -1
 
 
@@ -295,6 +296,12 @@ class Compiler:
     def _period(self) -> tuple[float, float]:
         """(seconds between two snapshots, what the profile's periods are multiplied with for this pack)."""
         stated, profile_s = self._pack.period_s, self._file.snapshot.period_s
+        if stated is not None and not stated <= LONGEST_PERIOD_S:
+            raise ProfileError(
+                f"period_s = {stated:g}",
+                where=f"pack {self._pack.name!r}: period_s",
+                mend=f"state the seconds between two sweeps, at most {LONGEST_PERIOD_S:g}",
+            )
         if profile_s is None:
             if stated is None:
                 raise ProfileError(

@@ -15,7 +15,8 @@ from msgspec import Meta
 from edgebms.errors import ProfileError
 from edgebms.vocabulary import Contactor
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e7)]
+Finite = Annotated[float, Meta(ge=-1e12, le=1e12)]
 Code = Annotated[int, Meta(ge=0)]
 
 PLACE = re.compile(r"\{n(?::0(\d))?\}")
@@ -38,11 +39,11 @@ class Scalar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     signal: str
     message: str = ""
-    factor: float = 1.0
-    offset: float = 0.0
+    factor: Finite = 1.0
+    offset: Finite = 0.0
     invalid_codes: tuple[Code, ...] = ()
     saturated_codes: tuple[Code, ...] = ()
-    range: tuple[float, float] | None = None
+    range: tuple[Finite, Finite] | None = None
     valid_flag: str = ""
     valid_when: tuple[FlagMeaning, ...] = ()
 
@@ -62,11 +63,11 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     first: Annotated[int, Meta(ge=0)] = 1
     signals: tuple[str, ...] = ()
     message: str = ""
-    factor: float = 1.0
-    offset: float = 0.0
+    factor: Finite = 1.0
+    offset: Finite = 0.0
     invalid_codes: tuple[Code, ...] = ()
     saturated_codes: tuple[Code, ...] = ()
-    range: tuple[float, float] | None = None
+    range: tuple[Finite, Finite] | None = None
     valid_flag: str = ""
     valid_when: tuple[FlagMeaning, ...] = ()
     frozen: Frozen | None = None
@@ -78,11 +79,11 @@ class Extreme(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
     signal: str
     message: str = ""
-    factor: float = 1.0
-    offset: float = 0.0
+    factor: Finite = 1.0
+    offset: Finite = 0.0
     invalid_codes: tuple[Code, ...] = ()
     saturated_codes: tuple[Code, ...] = ()
-    range: tuple[float, float] | None = None
+    range: tuple[Finite, Finite] | None = None
     valid_flag: str = ""
     valid_when: tuple[FlagMeaning, ...] = ()
     index: tuple[str, ...] = ()
@@ -118,8 +119,8 @@ class SnapshotRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     period_s: Positive | None = None
     sweep: str = ""
     trigger: str = ""
-    timeout_periods: Annotated[float, Meta(gt=1)] = 1.5
-    stale_periods: Annotated[float, Meta(ge=2)] = 5.0
+    timeout_periods: Annotated[float, Meta(gt=1, le=1000)] = 1.5
+    stale_periods: Annotated[float, Meta(ge=2, le=1000)] = 5.0
 
 
 class MessageRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,8 +153,8 @@ class SumRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The sum of all cells may depart from the pack voltage by tolerance_v + relative * voltage for hold_s."""
 
     tolerance_v: Positive
-    hold_s: Annotated[float, Meta(ge=0)]
-    relative: Annotated[float, Meta(ge=0)] = 0.0
+    hold_s: Annotated[float, Meta(ge=0, le=1e7)]
+    relative: Annotated[float, Meta(ge=0, le=1)] = 0.0
 
 
 class AllFrozen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

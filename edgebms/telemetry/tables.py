@@ -7,6 +7,8 @@ are compiled from its database and held against its own decode in the tests.
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +76,10 @@ def bits_of(signal: Any, where: str) -> Bits:
     kind = "float" if conversion.is_float else "signed" if signal.is_signed else "unsigned"
     if kind == "float" and length not in (16, 32, 64):
         raise ProfileError(f"signal {signal.name} is a float of {length} bits", where=where, mend="floats have 16, 32 or 64 bits")
-    return Bits(places, shift, length, kind, float(conversion.scale), float(conversion.offset))
+    scale, offset = float(conversion.scale), float(conversion.offset)
+    if not (math.isfinite(scale) and math.isfinite(offset)):
+        raise ProfileError(f"signal {signal.name} has scale {scale} and offset {offset}", where=where, mend="mend them in the DBC")
+    return Bits(places, shift, length, kind, scale, offset)
 
 
 class DecodeTable:
@@ -114,6 +119,9 @@ class DecodeTable:
             numbers[self._wide] = raw[self._wide]
         for rows, integer, real in self._floats:
             numbers[rows] = raw[rows].astype(integer).view(real)
+        if self._floats:
+            with np.errstate(all="ignore"):  # infinities are judged, not warned of
+                return raw, numbers * self._scale + self._offset
         numbers *= self._scale
         numbers += self._offset
         return raw, numbers
@@ -132,10 +140,22 @@ def load_dbc(path: Path, where: str) -> Any:
         raise ProfileError(
             f"DBC {path} cannot be read: {error.strerror}", where=where, mend="name a DBC file beside the profile or in the catalogue"
         ) from None
+    logging.getLogger("cantools").setLevel(logging.ERROR)  # what it warns of is refused below
     try:
-        return cantools.database.load_string(text, database_format="dbc", strict=True)
+        database: Any = cantools.database.load_string(text, database_format="dbc", strict=True)
     except Exception as error:  # cantools lets parser, value and type errors of many kinds through
         reason = " ".join(str(error).split()).removeprefix("DBC: ").strip('"') or type(error).__name__
         raise ProfileError(
             f"not a sound DBC file: {reason}", where=str(path), mend="mend the DBC; signals must not overlap and must fit their message"
         ) from None
+    names: dict[object, str] = {}
+    for message in database.messages:
+        for key in (message.name, (message.frame_id, message.is_extended_frame)):
+            if key in names:
+                raise ProfileError(
+                    f"messages {names[key]} and {message.name} share their {'name' if key == message.name else f'id {message.frame_id:#x}'}",
+                    where=str(path),
+                    mend="give each message its own",
+                )
+            names[key] = message.name
+    return database

@@ -29,7 +29,12 @@ PACKS: dict[str, dict[str, Any]] = {
 }
 
 # What the test believes each field to be: signal name and factor, stated apart from the profiles.
-CELLS = {"edgebms": ("Cell_{:03d}", 1, 1.0), "edgebms_fd": ("Cell_{:03d}", 1, 1.0), "foxbms2": ("CellVoltage_{:03d}", 0, 0.001), "gm_volt": ("Cell_{:02d}", 1, 1.0)}
+CELLS = {
+    "edgebms": ("Cell_{:03d}", 1, 1.0),
+    "edgebms_fd": ("Cell_{:03d}", 1, 1.0),
+    "foxbms2": ("CellVoltage_{:03d}", 0, 0.001),
+    "gm_volt": ("Cell_{:02d}", 1, 1.0),
+}
 PROBES = {
     "edgebms": ("Probe_{:03d}", 1),
     "edgebms_fd": ("Probe_{:03d}", 1),
@@ -38,15 +43,33 @@ PROBES = {
     "victron_lv": ("Temperature", 0),
 }
 SCALARS = {
-    "edgebms": {"current_a": ("Current", 1), "voltage_v": ("Voltage", 1), "insulation_ohm": ("Insulation", 1000), "pressure_pa": ("Pressure", 1), "gas": ("Gas", 0.01), "coolant_temperature_c": ("Coolant", 1), "reported_soc": ("ReportedSoc", 0.01)},
-    "foxbms2": {"current_a": ("Current", -1), "voltage_v": ("BatteryVoltage", 1), "insulation_ohm": ("InsulationResistance", 1000), "reported_soc": ("MinimumSoc", 0.01)},
+    "edgebms": {
+        "current_a": ("Current", 1),
+        "voltage_v": ("Voltage", 1),
+        "insulation_ohm": ("Insulation", 1000),
+        "pressure_pa": ("Pressure", 1),
+        "gas": ("Gas", 0.01),
+        "coolant_temperature_c": ("Coolant", 1),
+        "reported_soc": ("ReportedSoc", 0.01),
+    },
+    "foxbms2": {
+        "current_a": ("Current", -1),
+        "voltage_v": ("BatteryVoltage", 1),
+        "insulation_ohm": ("InsulationResistance", 1000),
+        "reported_soc": ("MinimumSoc", 0.01),
+    },
     "gm_volt": {"voltage_v": ("PackVoltage", 1), "coolant_temperature_c": ("CoolantInlet", 1)},
     "victron_lv": {"current_a": ("Current", 1), "voltage_v": ("Voltage", 1), "reported_soc": ("Soc", 0.01)},
     "hyundai_kona": {"current_a": ("BatteryCurrent", -1), "voltage_v": ("BatteryVoltage", 1), "reported_soc": ("SocDisplay", 0.01)},
 }
 SCALARS["edgebms_fd"] = SCALARS["edgebms"]
 EXTREMES = {
-    "edgebms": {"voltage_min_v": ("CellMin", 1), "voltage_max_v": ("CellMax", 1), "temperature_min_c": ("ProbeMin", 1), "temperature_max_c": ("ProbeMax", 1)},
+    "edgebms": {
+        "voltage_min_v": ("CellMin", 1),
+        "voltage_max_v": ("CellMax", 1),
+        "temperature_min_c": ("ProbeMin", 1),
+        "temperature_max_c": ("ProbeMax", 1),
+    },
     "foxbms2": {"voltage_min_v": ("MinimumCellVoltage", 0.001), "temperature_max_c": ("MaximumCellTemperature", 1)},
     "victron_lv": {"voltage_max_v": ("CellMax", 1), "temperature_min_c": ("TemperatureMin", 1)},
     "hyundai_kona": {"temperature_max_c": ("TemperatureHigh", 1)},

@@ -74,7 +74,7 @@ def test_the_profile_of_these_tests_works(tmp_path: Path) -> None:
 WRONG = [
     ('schema = "edgebms.profile/1"', 'schema = "edgebms.profile/2"', "schema"),
     ('title = "test"', 'title = "test"\nunknown = 1', "unknown"),
-    ('title = "test"', 'title = ', "not valid TOML"),
+    ('title = "test"', "title = ", "not valid TOML"),
     ('dbc = "t.dbc"', 'dbc = "none.dbc"', "no DBC file 'none.dbc'"),
     ('dbc = "t.dbc"', 'dbc = "../../../../../../etc/passwd"', "not a sound DBC"),
     ('complete = "all"', 'complete = "often"', "snapshot.complete"),
@@ -85,6 +85,8 @@ WRONG = [
     ("period_s = 1.0", "", "period is not known"),
     ("period_s = 1.0", "period_s = 0", "snapshot.period_s"),
     ("period_s = 1.0", "period_s = nan", "snapshot.period_s"),
+    ("period_s = 1.0", "period_s = inf", "snapshot.period_s"),
+    ('signal = "I"', 'signal = "I"\nfactor = inf', "current.factor"),
     ('pattern = "C{n}"', 'pattern = "C"', "needs {n} once"),
     ('pattern = "C{n}"', 'pattern = "C{n}"\nsignals = ["C1"]', "either pattern or signals"),
     ('pattern = "C{n}"', 'signals = ["C1", "C9"]', "no signal 'C9'"),
@@ -93,7 +95,11 @@ WRONG = [
     ('pattern = "C{n}"', 'pattern = "C{n}"\nrange = [5, 1]', "range must rise"),
     ('pattern = "C{n}"', 'pattern = "C{n}"\nvalid_flag = "V{n}"', "no signal 'V1'"),
     ('signal = "I"', 'signal = "I"\nvalid_flag = "State"', "valid_flag without valid_when"),
-    ('signal = "I"', 'signal = "I"\nvalid_flag = "State"\nvalid_when = [{ value = 1, firmware = ">=1.0" }]', "firmware version, which is not stated"),
+    (
+        'signal = "I"',
+        'signal = "I"\nvalid_flag = "State"\nvalid_when = [{ value = 1, firmware = ">=1.0" }]',
+        "firmware version, which is not stated",
+    ),
     ('signal = "I"', 'signal = "Twice"', "stands in Pack, Other"),
     ('signal = "I"', 'signal = "I"\nfactor = "one"', "current.factor"),
     ('Other = "a message', 'Absent = "a message', "no message 'Absent'"),
@@ -127,6 +133,24 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, old: str, new: str
     assert caught.value.exit_code == 4
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("BO_ 513 Other", "BO_ 512 Other", "messages Pack and Other share their id 0x200"),
+        ("BO_ 513 Other", "BO_ 513 Pack", "messages Pack and Pack share their name"),
+        ("(0.1,0)", "(1e999,0)", "signal I has scale inf"),
+        ("I : 0|16", "I : 0|60", "not a sound DBC file"),
+    ],
+)
+def test_a_dbc_that_contradicts_itself_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    dbc = DBC.replace("Wide : 36", "Wide : 40").replace(old, new)
+    assert new in dbc
+    path = write(tmp_path, PROFILE, dbc)
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path, pack(path))
+    assert said in str(caught.value)
+
+
 def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"no profile called 'edgbms'.*known: edgebms, edgebms_fd, foxbms2"):
         load_profile("edgbms", pack("edgbms"))
@@ -145,6 +169,11 @@ def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path) -> Non
 def test_a_pack_larger_than_the_profile_is_refused() -> None:
     with pytest.raises(ProfileError, match=r"has 216 cells, pack 'rack' 217"):
         load_profile("foxbms2", pack("foxbms2", cells=217, firmware="1.8"))
+
+
+def test_a_pack_period_must_be_finite() -> None:
+    with pytest.raises(ProfileError, match="period_s"):
+        load_profile("edgebms", pack("edgebms", period_s=float("inf")))
 
 
 def test_an_id_offset_out_of_range_is_refused() -> None:
@@ -167,7 +196,12 @@ def test_contactors_of_several_signals() -> None:
         assert snapshot is not None
         return snapshot.contactors
 
-    assert [state(0, 0, 10), state(1, 0, 20), state(0, 1, 30), state(1, 1, 40)] == [Contactor.OPEN, Contactor.PRECHARGE, Contactor.CLOSED, Contactor.CLOSED]
+    assert [state(0, 0, 10), state(1, 0, 20), state(0, 1, 30), state(1, 1, 40)] == [
+        Contactor.OPEN,
+        Contactor.PRECHARGE,
+        Contactor.CLOSED,
+        Contactor.CLOSED,
+    ]
     late = assembler.push(Frame(10_000_000_000, 0x595, bytes(8), channel="can0"))
     assert late is not None and late.contactors is Contactor.UNKNOWN  # 0x5A3 is stale
 
@@ -194,7 +228,7 @@ def mutated(text: str, chance: random.Random) -> str:
             lines.insert(at, lines[chance.randrange(len(lines))])
         elif kind == 2 and lines[at]:
             place = chance.randrange(len(lines[at]))
-            lines[at] = lines[at][:place] + chance.choice("0917xF-.,[]{}\"=#| @+MmB\0é") + lines[at][place + chance.randrange(2) :]
+            lines[at] = lines[at][:place] + chance.choice('0917xF-.,[]{}"=#| @+MmB\0é') + lines[at][place + chance.randrange(2) :]
         elif kind == 3:
             lines[at] = lines[at].replace("1", chance.choice(["-1", "1e999", "99999999999999999999", "0", "nan"]))
         else:
