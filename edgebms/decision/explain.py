@@ -165,6 +165,8 @@ def _known(decision: Decision) -> Iterator[str]:
         )
     if measured.insulation_ohm is not None:
         told.append(f"insulation {plain(measured.insulation_ohm)} ohm")
+    if measured.reported_soc is not None:
+        told.append(f"the BMS's own state of charge {percent(measured.reported_soc)}")
     if measured.contactors is not Contactor.UNKNOWN:
         told.append(f"contactors {measured.contactors}")
     yield f"Measured: {', '.join(told) if told else 'nothing'}."
@@ -245,7 +247,7 @@ def percent(fraction: float) -> str:
     >>> percent(0.6134), percent(1.0)
     ('61.3 %', '100 %')
     """
-    return f"{plain(round(fraction * 100, 1))} %"
+    return f"{trimmed(f'{fraction * 100:.1f}')} %"
 
 
 def plain(value: float) -> str:
@@ -255,6 +257,14 @@ def plain(value: float) -> str:
     ('3.612', '-41', '123457', '0.001234', '0')
     """
     places = 0 if value == 0 else min(max(3 - math.floor(math.log10(abs(value))), 0), 6)
-    text = f"{value:.{places}f}"
+    return trimmed(f"{value:.{places}f}")
+
+
+def trimmed(text: str) -> str:
+    """Without zeros at the end of a fraction, and without the sign of a zero.
+
+    >>> trimmed("12.50"), trimmed("100"), trimmed("-0.0")
+    ('12.5', '100', '0')
+    """
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text

@@ -52,6 +52,7 @@ def measured(snapshot: Snapshot) -> MeasuredValues:
             *lowest(snapshot.temperature_c, extremes.temperature_min_c), *highest(snapshot.temperature_c, extremes.temperature_max_c)
         ),
         insulation_ohm=known(snapshot.insulation_ohm.value),
+        reported_soc=known(snapshot.reported_soc.value),
         contactors=snapshot.contactors,
     )
 

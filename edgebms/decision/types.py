@@ -46,13 +46,15 @@ class ProbeRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MeasuredValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the bus says, unrounded. current_a is positive while charging."""
+    """What the bus says, unrounded. current_a is positive while charging. reported_soc: the BMS's own state
+    of charge, a fraction."""
 
     voltage_v: Number
     current_a: Number
     cell_voltage_v: CellRange
     temperature_c: ProbeRange
     insulation_ohm: Number
+    reported_soc: Number
     contactors: Contactor
 
 

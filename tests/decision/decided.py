@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from hypothesis import strategies as st
 from snapshots import make_snapshot
+from snapshots import reading as snapshot_reading
 
 from edgebms.cellcard import CardLimits, load_card
 from edgebms.config import PackConfig, Site
@@ -16,7 +17,7 @@ from edgebms.decision.types import Decision
 from edgebms.estimator.state import CellState, PowerLimits
 from edgebms.guard.finding import Finding
 from edgebms.reasoner.verdict import Asked, Observed, Verdict
-from edgebms.telemetry.snapshot import Extreme, Extremes, Reading, RunawayView, Snapshot
+from edgebms.telemetry.snapshot import Extreme, Extremes, RunawayView, Snapshot
 from edgebms.vocabulary import Action, Cause, Contactor, FrameFault, Level, Mode, Reason, ReasonerStatus, SiteKind, Source
 
 CELLS, PROBES = 16, 4
@@ -234,6 +235,7 @@ def snapshots(draw: st.DrawFn) -> Snapshot:
         pack_voltage_v=draw(scalar),
         insulation_ohm=draw(scalar),
         gas=draw(scalar),
+        reported_soc=snapshot_reading(draw(scalar)),
         cell_age_s=draw(st.floats(0, 100) | st.just(float("inf"))),
         contactors=draw(st.sampled_from(list(Contactor))),
         extremes=draw(st.builds(Extremes, extreme, extreme, extreme, extreme)),
@@ -252,7 +254,3 @@ def believable(extreme: Extreme) -> Extreme:
     if extreme.reason is not Reason.VALID:
         return Extreme(float("nan"), extreme.index, extreme.age_s, extreme.reason)
     return extreme
-
-
-def reading(value: float) -> Reading:
-    return Reading(value, 0.0, Reason.VALID if np.isfinite(value) else Reason.STALE)

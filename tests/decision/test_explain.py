@@ -10,7 +10,7 @@ import pytest
 from decided import Decider, finding, findings, make_state, sites, snapshots, states, verdict, verdicts
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from snapshots import blind_snapshot, make_snapshot
+from snapshots import blind_snapshot, make_snapshot, reading
 
 from edgebms.cli import explain as explain_verb
 from edgebms.config import Site
@@ -140,8 +140,9 @@ def test_unknown_is_said_as_unknown():
 
 
 def test_a_healthy_decision_is_told_calmly():
-    text = explain(Decider().at(0.0, current_a=12.5, insulation_ohm=1e6))
+    text = explain(Decider().at(0.0, current_a=12.5, insulation_ohm=1e6, reported_soc=reading(0.365)))
     assert "No alert stands." in text and "Command: none." in text and "No reasoner took part." in text
+    assert "the BMS's own state of charge 36.5 %" in text
     assert "12.5 A (charging)" in text and "insulation 1000000 ohm" in text
     assert "16 of 16 cells and 4 of 4 probes valid, the oldest 0 ms old." in text
 
