@@ -78,10 +78,30 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cells_every_s: Annotated[float, Meta(ge=0, le=1e6)] = 60.0
 
 
+class BusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One live bus.
+
+    name: what ``pack.channel`` names. interface: ``socketcan``, ``slcan``, or any other of python-can.
+    channel: ``can0``, ``/dev/ttyACM0``, ... bitrate in bit/s: for interfaces that set it themselves (SocketCAN's
+    is set by the system). transmit: frames may be sent; left out, the gateway listens only. silent_s: a
+    link that gives nothing for so long is opened again. options: passed to the interface as they are.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^[A-Za-z0-9_-]+$")]
+    interface: Annotated[str, Meta(min_length=1)] = "socketcan"
+    channel: str | None = None
+    bitrate: Annotated[int, Meta(ge=1000, le=8_000_000)] | None = None
+    fd: bool = False
+    transmit: bool = False
+    silent_s: Annotated[float, Meta(ge=1, le=86400)] = 10.0
+    options: dict[str, str | int | float | bool] = {}
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The whole file. At least one pack."""
+    """The whole file. At least one pack. bus: what ``edgebms run`` listens to; a replay needs none."""
 
     pack: Annotated[tuple[PackConfig, ...], Meta(min_length=1)]
+    bus: tuple[BusConfig, ...] = ()
     site: Site = Site()
     students: Students = Students()
     output: Output = Output()
@@ -111,7 +131,17 @@ def convert(data: object, where: str) -> Config:
     for name in names:
         if names.count(name) > 1:
             raise ConfigError(f"two packs are called {name!r}", where=f"{where}: pack", mend="give each pack a name of its own")
+    buses = [bus.name for bus in config.bus]
+    for name in buses:
+        if buses.count(name) > 1:
+            raise ConfigError(f"two buses are called {name!r}", where=f"{where}: bus", mend="give each bus a name of its own")
     for i, pack in enumerate(config.pack):
+        if buses and pack.channel is not None and pack.channel not in buses:
+            raise ConfigError(
+                f"no bus is called {pack.channel!r}",
+                where=f"{where}: pack[{i}].channel",
+                mend=f"name one of: {', '.join(buses)}, or add a [[bus]] of that name",
+            )
         for row, value in pack.thresholds.items():
             if not math.isfinite(value):
                 raise ConfigError(f"{value} is no threshold", where=f"{where}: pack[{i}].thresholds.{row}", mend="give a number")
