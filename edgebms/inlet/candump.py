@@ -69,4 +69,5 @@ def channel_name(channel: object) -> str:
     if channel is None:
         return ""
     text = str(channel)
-    return f"can{text}" if text.isdigit() else text
+    # python-can counts channels of .asc files from 1; logs that count from 0 come out as -1
+    return f"can{max(int(text), 0)}" if text.removeprefix("-").isdecimal() else text

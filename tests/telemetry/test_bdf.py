@@ -159,7 +159,7 @@ def test_random_bytes_are_a_log_error_or_snapshots(tmp_path_factory: pytest.Temp
     path = tmp_path_factory.mktemp("random") / f"t{suffix}"
     path.write_bytes((b"test_time_second,voltage_volt\n0,3.7\n" if headed else b"") + content)
     try:
-        for snapshot in bdf.snapshots(path, pack(1, 0)):
+        for snapshot in bdf.sweeps(path, pack(1, 0)):
             assert snapshot.cell_voltage_v.shape == (1,)
     except LogError as error:
         assert str(path) in str(error)
