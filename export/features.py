@@ -9,7 +9,7 @@ distorting the card, and lets many sequences run beside each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
-from edgebms.estimator.cell_model import ERROR, CellModel
+from edgebms.estimator.cell_model import ERROR, EXCHANGE, GAS_OVER_FARADAY, KELVIN, PAIRS, R0, RATE, RC, CellModel
 from edgebms.estimator.kalman import Kalman
 from edgebms.estimator.student import FEATURES, features
 from export.state_logs import read_state_log
@@ -30,6 +30,10 @@ STEPS_S = (1, 1, 1, 2, 5, 10)
 """Sampling of the sequences, s; most logs of vehicles and gateways come every second."""
 MOST_STEPS = 4000
 LEAST_ROWS = 900
+LEAST_ERROR, MOST_ERROR = 0.5, 6.0
+"""Stated errors of the cards that are drawn, over those of the card that was fitted: generic cards err by so much."""
+SLOW_SHARE = 0.1
+"""A relaxation that the card does not know, over the card's resistance."""
 WRONG_CURVE_V = 0.03
 """Standard deviation of the worst distortion of an open-circuit curve."""
 HELD_OUT = "Mixed2"
@@ -38,7 +42,8 @@ HELD_OUT = "Mixed2"
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """One log, (rows,) each: time, voltage, current, temperature, reference SOC."""
+    """One log, (rows,) each: time, voltage, current, temperature, reference SOC; the voltage that the card expects
+    where the SOC is known (``expect``)."""
 
     name: str
     time_s: Floats
@@ -46,6 +51,7 @@ class Log:
     current_a: Floats
     temperature_c: Floats
     soc: Floats
+    expected_v: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,11 @@ def read_log(path: Path) -> Log:
     """A BDF parquet file of one cell with ``soc_reference``; rows without a reference keep NaN. Raises LogError."""
     log = read_state_log(path)
     keep = np.isfinite(log.voltage_v) & np.isfinite(log.current_a) & np.isfinite(log.temperature_c)
-    return Log(path.stem, *(column[keep] for column in (log.time_s, log.voltage_v, log.current_a, log.temperature_c, log.soc)))
+    return Log(
+        path.stem,
+        *(column[keep] for column in (log.time_s, log.voltage_v, log.current_a, log.temperature_c, log.soc)),
+        np.full(np.count_nonzero(keep), np.nan),
+    )
 
 
 def training_logs(shared: Path, held_out: bool) -> list[Log]:
@@ -85,15 +95,40 @@ def training_logs(shared: Path, held_out: bool) -> list[Log]:
     return [read_log(path) for path in paths if path.stem.endswith(HELD_OUT) is held_out]
 
 
+def expect(card: CellCard, logs: list[Log]) -> list[Log]:
+    """``logs`` with the card's voltage at the reference SOC: what is left to the measured one is the card's error."""
+    steps = max(log.time_s.size for log in logs)
+    current, temperature, soc, time = (grid(logs, name, steps) for name in ("current_a", "temperature_c", "soc", "time_s"))
+    dt = np.diff(time, axis=0, prepend=time[:1])
+    model, flowing = CellModel(card, len(logs)), np.zeros((PAIRS, len(logs)))
+    out = np.empty(current.shape)
+    soc = np.nan_to_num(soc, nan=0.5)
+    for k in range(steps):
+        model.look(soc[k], temperature[k])
+        table = model.map
+        keep = np.exp(-table[RATE : RATE + PAIRS] * dt[k])
+        flowing = keep * flowing + (1.0 - keep) * current[k]
+        thermal = 2.0 * GAS_OVER_FARADAY * (temperature[k] + KELVIN)
+        drop = table[R0] * current[k] + thermal * np.arcsinh(0.5 * current[k] / table[EXCHANGE])
+        out[k] = model.ocv_v(soc[k], temperature[k]) + drop + (table[RC : RC + PAIRS] * flowing).sum(axis=0)
+    return [replace(log, expected_v=out[: log.time_s.size, i]) for i, log in enumerate(logs)]
+
+
+def grid(logs: list[Log], name: str, steps: int) -> Floats:
+    """(steps, logs); past a log's end its last row stands."""
+    out = np.empty((steps, len(logs)))
+    for i, log in enumerate(logs):
+        values = getattr(log, name)
+        out[: values.size, i], out[values.size :, i] = values, values[-1]
+    return out
+
+
 def sample(log: Log, start: int, step_s: int) -> Log:
-    """``log`` from row ``start`` on, every ``step_s`` rows: the last voltage and temperature, the mean current."""
-    rows = (log.time_s.size - start) // step_s * step_s
-    rows = min(rows, MOST_STEPS * step_s)
-    blocks = [
-        getattr(log, name)[start : start + rows].reshape(-1, step_s)
-        for name in ("time_s", "voltage_v", "current_a", "temperature_c", "soc")
-    ]
-    return Log(log.name, blocks[0][:, -1], blocks[1][:, -1], blocks[2].mean(axis=1), blocks[3][:, -1], blocks[4][:, -1])
+    """``log`` from row ``start`` on, every ``step_s`` rows: the last value of each, the mean current."""
+    rows = min((log.time_s.size - start) // step_s, MOST_STEPS) * step_s
+    blocks = {f.name: getattr(log, f.name)[start : start + rows].reshape(-1, step_s) for f in fields(log) if f.name != "name"}
+    last = {name: block[:, -1] for name, block in blocks.items()}
+    return Log(log.name, **last | {"current_a": blocks["current_a"].mean(axis=1)})
 
 
 def wrong_card(card: CellCard, error: float, resistance: float, capacity: float) -> CellCard:
@@ -116,18 +151,39 @@ def smooth(rng: np.random.Generator, soc: Floats) -> Floats:
 
 
 def distort(log: Log, card: CellCard, error: float, resistance: float, rng: np.random.Generator) -> Log:
-    """``log`` as sensors of their own error would have seen a cell that departs from ``card`` so far."""
+    """``log`` as sensors of their own error would have seen a cell that departs from ``card`` so far.
+
+    What this cell's card gets wrong comes with either sign and another size: how errors go over time and load can be
+    learned, which way this one card errs cannot, for the next one errs another way.
+    """
     model = CellModel(card, log.time_s.size)
     soc = np.nan_to_num(log.soc, nan=0.5)
     ocv = model.ocv_v(soc, log.temperature_c)
     model.look(soc, log.temperature_c)
-    extra = np.sqrt(error**2 - 1.0)
-    curve = np.abs(rng.normal()) * smooth(rng, soc) * np.minimum(extra * model.map[ERROR], WRONG_CURVE_V)
-    factor = np.clip(np.exp(rng.normal() * np.sqrt(resistance**2 - 1.0) * card.accuracy.resistance), 0.6, 1.6)
-    voltage = ocv + curve + factor * (log.voltage_v - ocv)
+    own = rng.choice((-1.0, 1.0)) * rng.uniform(0.7, 1.3) * min(error, 1.0)
+    curve = np.abs(rng.normal()) * smooth(rng, soc) * np.minimum(wider(error) * model.map[ERROR], WRONG_CURVE_V)
+    factor = np.clip(np.exp(rng.normal() * wider(resistance) * card.accuracy.resistance), 0.6, 1.6)
+    slow_s = 100.0 * 20.0 ** rng.uniform()
+    slow_ohm = rng.normal() * SLOW_SHARE * wider(resistance) * (model.map[R0] + model.map[RC : RC + PAIRS].sum(axis=0))
+    voltage = ocv + curve + factor * (log.expected_v - ocv) + own * (log.voltage_v - log.expected_v)
+    voltage += slow_ohm * low_pass(log.current_a, log.time_s, slow_s)
     voltage += rng.normal() * 0.002 + rng.normal(scale=0.0005, size=soc.size)
     offset = card.capacity_ah * rng.choice((0.0, 1.0)) * rng.normal() * 0.02
-    return Log(log.name, log.time_s, voltage, log.current_a + offset, log.temperature_c + rng.normal() * 0.7, log.soc)
+    return replace(log, voltage_v=voltage, current_a=log.current_a + offset, temperature_c=log.temperature_c + rng.normal() * 0.7)
+
+
+def low_pass(current_a: Floats, time_s: Floats, tau_s: float) -> Floats:
+    """The current through the resistor of an RC pair that the card does not know; (rows,)."""
+    from scipy.signal import lfilter
+
+    keep = float(np.exp(-np.median(np.diff(time_s)) / tau_s))
+    out: Floats = lfilter([1.0 - keep], [1.0, -keep], current_a)
+    return out
+
+
+def wider(factor: float) -> float:
+    """Standard deviation to add to one that is 1 so that it becomes ``factor``."""
+    return float(np.sqrt(max(factor**2 - 1.0, 0.0)))
 
 
 def run_filter(card: CellCard, logs: list[Log]) -> Sequences:
@@ -135,14 +191,8 @@ def run_filter(card: CellCard, logs: list[Log]) -> Sequences:
     cells, steps = len(logs), max(log.time_s.size for log in logs)
     kalman = Kalman(card, cells)
 
-    def grid(name: str) -> Floats:
-        out = np.empty((steps, cells))
-        for i, log in enumerate(logs):
-            values = getattr(log, name)
-            out[: values.size, i], out[values.size :, i] = values, values[-1]  # past the end the last row stands, masked below
-        return out
-
-    voltage, current, temperature, soc, time = (grid(name) for name in ("voltage_v", "current_a", "temperature_c", "soc", "time_s"))
+    names = ("voltage_v", "current_a", "temperature_c", "soc", "time_s")
+    voltage, current, temperature, soc, time = (grid(logs, name, steps) for name in names)
     step_s = np.array([np.median(np.diff(log.time_s)) for log in logs])
     dt = np.diff(time, axis=0, prepend=time[:1])
     rows = np.array([log.time_s.size for log in logs])
@@ -181,12 +231,10 @@ def join(parts: list[Sequences]) -> Sequences:
 def training_sequences(card: CellCard, logs: list[Log], seed: int, variants: int, copies: int) -> Sequences:
     """``variants`` wrong cards, each with ``copies`` joins of every log."""
     rng = np.random.default_rng(seed)
-    parts = []
-    for variant in range(variants):
-        # The first card is right: the real cell's own departures are all that there is.
-        error, resistance, capacity = (
-            (1.0, 1.0, 1.0) if variant == 0 else (6.0 ** rng.uniform(), rng.uniform(1.0, 2.5), rng.normal(1.0, 0.02))
-        )
+    parts, logs = [], expect(card, logs)
+    for _ in range(variants):
+        error = LEAST_ERROR * (MOST_ERROR / LEAST_ERROR) ** rng.uniform()
+        resistance, capacity = rng.uniform(1.0, 2.5), rng.normal(1.0, 0.02)
         joined = []
         for log in logs:
             for _ in range(copies):

@@ -7,6 +7,8 @@ rounded away.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -84,15 +86,26 @@ def build(graph: Graph, name: str, inputs: int, hidden: int) -> bytes:
     return serialised
 
 
-def state_graph(
-    weights: Weights, clip: float, sigma_at: int, sigma_centre: float, sigma_scale: float, bounds: tuple[float, float, float]
-) -> bytes:
-    """y = SOC correction, log standard deviation. The filter's own log sigma is input ``sigma_at``.
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How far a student may depart from the filter, whatever its weights.
 
-    bounds (times, floor, spread): correction = tanh(a) (times sigma + floor); the student's log sigma is the
-    filter's, at least the floor's tenth, plus spread tanh(b). Written for few nodes: each costs about a microsecond.
+    s = the filter's sigma, clipped to least..most. correction = tanh(a) (times s + floor);
+    log standard deviation = log s + spread tanh(b). a, b: the head's two numbers.
     """
-    times, floor, spread = bounds
+
+    times: float = 3.0
+    floor: float = 0.02
+    spread: float = 3.0
+    least: float = 0.002
+    most: float = 0.1
+
+
+def state_graph(weights: Weights, clip: float, sigma_at: int, sigma_centre: float, sigma_scale: float, bounds: Bounds) -> bytes:
+    """y = SOC correction, log standard deviation, within ``bounds``. The filter's own log sigma is input ``sigma_at``.
+
+    Written for few nodes: each costs about a microsecond.
+    """
     inputs, hidden = weights["input"].shape[0], weights["recurrent"].shape[0]
     graph = Graph()
     recurrent(graph, weights, clip)
@@ -100,21 +113,22 @@ def state_graph(
     for label, value in (
         ("sigma_scale", sigma_scale),
         ("sigma_centre", sigma_centre),
-        ("least", np.log(floor / 10.0)),
-        ("per_sigma", [times, 0.0]),
-        ("fixed", [floor, spread]),
+        ("log_least", np.log(bounds.least)),
+        ("log_most", np.log(bounds.most)),
+        ("per_sigma", [bounds.times, 0.0]),
+        ("fixed", [bounds.floor, bounds.spread]),
         ("second", [0.0, 1.0]),
     ):
         graph.constant(label, value)
     graph.add("Gather", ["x", "sigma_at"], "log_sigma_in", axis=1)
     graph.add("Mul", ["log_sigma_in", "sigma_scale"], "log_sigma_scaled")
     graph.add("Add", ["log_sigma_scaled", "sigma_centre"], "log_sigma")
-    graph.add("Exp", ["log_sigma"], "sigma")
+    graph.add("Clip", ["log_sigma", "log_least", "log_most"], "log_base")
+    graph.add("Exp", ["log_base"], "sigma")
     graph.add("Mul", ["sigma", "per_sigma"], "reach_part")
     graph.add("Add", ["reach_part", "fixed"], "reach")
     graph.add("Tanh", ["two"], "share")
     graph.add("Mul", ["share", "reach"], "moved")
-    graph.add("Max", ["log_sigma", "least"], "log_base")
     graph.add("Mul", ["log_base", "second"], "base")
     graph.add("Add", ["moved", "base"], "y")
     return build(graph, "state", inputs, hidden)

@@ -41,15 +41,19 @@ class Student:
         student, cells, rows = self._student, first.size, log.time_s.size
         kalman, hidden = Kalman(self._card, cells), student.start(cells)
         soc, sigma = np.full((rows, cells), np.nan), np.full((rows, cells), np.nan)
-        correction, spread, last_s = np.zeros(cells), np.full(cells, np.nan), -np.inf
+        correction, spread = np.zeros(cells), np.full(cells, np.nan)
+        asked_s = log.time_s[first] - 0.5 * student.period_s  # as the estimator, whose first turn is half a period away
         for row in range(int(first.min()), rows):
             awake = first <= row
             current = float(log.current_a[row] + offset_a)
             voltage, temperature = (np.where(awake, column[row], np.nan) for column in (log.voltage_v, log.temperature_c))
             kalman.step(float(log.time_s[row]), current, voltage, temperature)
-            if log.time_s[row] - last_s >= 0.999 * student.period_s:
-                last_s = float(log.time_s[row])
-                correction, spread, hidden = ask(student, kalman, current, hidden)
+            turn = log.time_s[row] - asked_s >= 0.999 * student.period_s
+            if turn.any():
+                answer = ask(student, kalman, current, hidden)
+                correction, spread = np.where(turn, answer[0], correction), np.where(turn, answer[1], spread)
+                hidden = np.where(turn[:, None], answer[2], hidden)
+                asked_s[turn] = log.time_s[row]
             led = np.isfinite(spread)
             soc[row] = np.where(led, kalman.soc + correction, kalman.soc)
             sigma[row] = np.where(led, spread, kalman.soc_sigma)

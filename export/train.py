@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def train_state(args: argparse.Namespace, logs: list[features.Log], held: list[f
     from export.quantise import quantise, roll, shift
 
     card = load_card(CARD)
-    variants, copies = (8, 4) if args.logs is None else (3, 2)
+    variants, copies = (40, 1) if args.logs is None else (4, 2)
     data = features.training_sequences(card, logs, 0, variants, copies)
     data.save(args.runs / "state/train.npz")
     check = features.held_out_sequences(card, held)
@@ -71,6 +72,7 @@ def train_state(args: argparse.Namespace, logs: list[features.Log], held: list[f
     scale = job.scaling(data)
     recipe = job.Recipe() if args.epochs is None else job.Recipe(epochs=args.epochs)
     table = [{"estimator": "kalman"} | accuracy(check, check.filter, check.sigma)]
+    say(str(table[-1]))
     nets = []
     for seed in range(args.seeds):
         net = job.train(data, scale, seed, recipe)
@@ -101,7 +103,7 @@ def train_state(args: argparse.Namespace, logs: list[features.Log], held: list[f
         "held_out": [log.name for log in held],
         "seeds": list(range(args.seeds)),
         "seed": best,
-        "recipe": {"train": msgspec.to_builtins(recipe), "bounds": job.BOUNDS, "variants": variants, "copies": copies},
+        "recipe": {"train": msgspec.to_builtins(recipe), "bounds": asdict(job.BOUNDS), "variants": variants, "copies": copies},
         "filter": {"tuning": msgspec.to_builtins(TUNED), "card": card.name, "card_sha256": fingerprint(card)},
         "versions": versions(),
         "held_out_table": table,
@@ -126,11 +128,14 @@ def train_gru(args: argparse.Namespace, logs: list[features.Log], held: list[fea
         say(str(table[-1]))
         nets.append(net)
     best = int(np.argmin([row["rmse_pct"] for row in table]))
+    features_of = ("voltage_v", "current_a", "temperature_c")
     card = {
         "kind": "soc",
-        "features": ("voltage_v", "current_a", "temperature_c"),
+        "features": features_of,
         "centre": job.CENTRE,
         "scale": job.SCALE,
+        "domain_low": [min(float(getattr(log, name).min()) for log in logs) for name in features_of],
+        "domain_high": [max(float(getattr(log, name).max()) for log in logs) for name in features_of],
         "hidden": recipe.hidden,
         "period_s": features.PERIOD_S,
         "data": {SET: model_card.LICENCES[SET]},

@@ -16,12 +16,12 @@ from torch import Tensor
 from edgebms.estimator.student import FEATURES
 from export.cell import Recurrent, likelihood_and_rmse
 from export.features import Sequences
+from export.onnx_graph import Bounds
 
-BOUNDS = (3.0, 0.02, 3.0)
-"""A correction of at most three of the filter's sigmas plus 2 %; a sigma at most e^3 times the filter's."""
+BOUNDS = Bounds()
 SIGMA_AT = FEATURES.index("log_soc_sigma")
-SETTLE_S = 60.0
-"""Before, nobody can know: not scored."""
+EARLY_S, EARLY = 60.0, 0.2
+"""So long after a start nobody can know much: counts by this share."""
 CHUNK = 250
 MARGIN = 0.05
 """The domain reaches beyond the range of the training by this share of its width; the network clips there anyway."""
@@ -33,7 +33,7 @@ class Recipe:
     epochs: int = 10
     batch: int = 136
     rate: float = 4e-3
-    rmse: float = 30.0
+    rmse: float = 10.0
     """Weight of the RMSE beside the likelihood."""
 
 
@@ -56,11 +56,9 @@ def scaling(data: Sequences) -> Scaling:
 
 def answer(head: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Correction and log standard deviation from the head's two numbers."""
-    times, floor, spread = BOUNDS
-    sigma = log_sigma.exp()
-    correction = torch.tanh(head[..., 0]) * (times * sigma + floor)
-    log_out = log_sigma.clamp(min=math.log(floor / 10.0)) + spread * torch.tanh(head[..., 1])
-    return correction, log_out
+    log_base = log_sigma.clamp(math.log(BOUNDS.least), math.log(BOUNDS.most))
+    correction = torch.tanh(head[..., 0]) * (BOUNDS.times * log_base.exp() + BOUNDS.floor)
+    return correction, log_base + BOUNDS.spread * torch.tanh(head[..., 1])
 
 
 def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -69,7 +67,7 @@ def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Te
     log_sigma = torch.from_numpy(np.nan_to_num(data.x[:, :, SIGMA_AT]))
     target = torch.from_numpy(np.nan_to_num(data.soc - data.filter))
     since = np.arange(data.x.shape[0])[:, None] * data.step_s
-    return x, log_sigma, target, torch.from_numpy((data.valid & (since >= SETTLE_S)).astype(np.float32))
+    return x, log_sigma, target, torch.from_numpy((data.valid * np.where(since < EARLY_S, EARLY, 1.0)).astype(np.float32))
 
 
 def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe) -> Recurrent:

@@ -6,7 +6,7 @@ import pytest
 
 from edgebms.estimator.student import open_session
 from edgebms.model_store import model_folder
-from export.onnx_graph import soc_graph, state_graph
+from export.onnx_graph import Bounds, soc_graph, state_graph
 from export.quantise import kernels, quantise, roll
 
 INPUTS, HIDDEN, CLIP = 16, 24, 4.0
@@ -55,13 +55,15 @@ def test_the_plain_graph_is_the_gru_of_the_paper():
 
 def test_the_state_graph_bounds_its_correction_by_the_filters_sigma():
     w, x = weights(0), random_walk(1)
-    at, centre, scale, (times, floor, spread) = 8, -3.0, 0.5, (3.0, 0.02, 3.0)
-    h = np.zeros((7, HIDDEN))
-    for row, (_, y, _) in zip(x, roll(state_graph(w, CLIP, at, centre, scale, (times, floor, spread)), x), strict=True):
+    at, centre, scale, bounds = 8, -3.0, 1.0, Bounds()
+    h, reached = np.zeros((7, HIDDEN)), []
+    for row, (_, y, _) in zip(x, roll(state_graph(w, CLIP, at, centre, scale, bounds), x), strict=True):
         two, h = step(w, row, h)
-        log_sigma = row[:, at] * scale + centre
-        np.testing.assert_allclose(y[:, 0], np.tanh(two[:, 0]) * (times * np.exp(log_sigma) + floor), atol=2e-4)
-        np.testing.assert_allclose(y[:, 1], np.maximum(log_sigma, np.log(floor / 10)) + spread * np.tanh(two[:, 1]), atol=2e-4)
+        sigma = np.clip(np.exp(row[:, at] * scale + centre), bounds.least, bounds.most)
+        reached += sigma.tolist()
+        np.testing.assert_allclose(y[:, 0], np.tanh(two[:, 0]) * (bounds.times * sigma + bounds.floor), atol=2e-4)
+        np.testing.assert_allclose(y[:, 1], np.log(sigma) + bounds.spread * np.tanh(two[:, 1]), atol=2e-4)
+    assert min(reached) == pytest.approx(bounds.least) and max(reached) == pytest.approx(bounds.most)
 
 
 def test_any_number_of_cells():
