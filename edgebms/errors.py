@@ -6,7 +6,8 @@ EdgebmsError
 ├── CardError        a cell card                                     (exit code 5)
 ├── LogError         a log file, candump to parquet                  (exit code 6)
 ├── ModelError       an ONNX model, its card or its manifest         (exit code 7)
-└── MissingExtra     a feature whose optional package is not there   (exit code 8)
+├── MissingExtra     a feature whose optional package is not there   (exit code 8)
+└── StateError       a checkpoint or a black box's state file        (exit code 9)
 
 >>> print(ConfigError("cells must be at least 1, got 0", where="gateway.toml: pack[0].cells", mend="state the cells in series"))
 gateway.toml: pack[0].cells: cells must be at least 1, got 0 - state the cells in series
@@ -47,3 +48,7 @@ class ModelError(EdgebmsError, RuntimeError):
 
 class MissingExtra(EdgebmsError, ImportError):
     exit_code = 8
+
+
+class StateError(EdgebmsError, ValueError):
+    exit_code = 9
