@@ -28,6 +28,7 @@ MOVED = 1 + PAIRS
 """The states that the current moves: SOC and the pairs."""
 SOC_MIN, SOC_MAX = -0.08, 1.05
 SCALE_MAX = 1.5
+SLOPE_SIGMA = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +40,29 @@ class Tuning:
     leaves unexplained from moment to moment over the card's error, drop: the same per volt of
     overpotential, noise_s: their correlation time. pair: error of the RC currents, relative.
     scale: prior of the resistance scale over the card's, scale_s: time in which it wanders by its prior.
-    offset_c, offset_s: the same of the current offset (1/h). relaxed_c: prior of the RC currents after a
-    start (1/h). counting: error of counted charge per square root of the SOC moved. current_c: prior of an
+    offset_c, offset_s: the same of the current offset (1/h). relaxed_share: mean of the RC currents at a
+    start over the current of that moment, relaxed_most: its limit, relaxed_c: their standard deviation
+    (1/h). counting: error of counted charge per square root of the SOC moved. current_c: prior of an
     unmeasured current (1/h). clip: innovations beyond so many standard deviations count as that many.
     """
 
-    bias: float = 1.0
-    bias_swing: float = 0.1
-    bias_s: float = 20_000.0
+    bias: float = 1.5
+    bias_swing: float = 0.12
+    bias_s: float = 250000.0
     noise: float = 1.0
-    drop: float = 0.1
-    noise_s: float = 20.0
-    pair: float = 0.1
-    scale: float = 1.0
-    scale_s: float = 10_000.0
-    offset_c: float = 0.02
-    offset_s: float = 50_000.0
-    relaxed_c: float = 0.3
-    counting: float = 0.01
+    drop: float = 0.35
+    noise_s: float = 30.0
+    pair: float = 0.13
+    scale: float = 2.0
+    scale_s: float = 3000.0
+    offset_c: float = 0.022
+    offset_s: float = 100000.0
+    relaxed_c: float = 0.6
+    relaxed_share: float = 0.5
+    relaxed_most: float = 0.6
+    counting: float = 0.014
     current_c: float = 0.5
-    clip: float = 4.0
+    clip: float = 6.0
 
 
 TUNED = Tuning()
@@ -77,7 +81,7 @@ class Kalman:
     """The filter of one pack. ``step`` at each snapshot; then read the arrays, (cells,) each.
 
     soc, soc_sigma: fraction; NaN before a first voltage. innovation_v, innovation_sigma_v: measured minus
-    expected voltage of this step (NaN where not measured) and its standard deviation.
+    expected voltage of this step (NaN where not measured) and its standard deviation, as one sample's.
     resistance_scale, resistance_scale_sigma: to the card's. polarisation_v: the RC pairs' voltage.
     since_anchor_s: time since the open-circuit voltage last told the SOC. source: codes of ``Source``.
     since_start_s: time since the first voltage; step_s: since the snapshot before. For the student, which
@@ -103,6 +107,7 @@ class Kalman:
         self._rest_s = np.zeros(cells)
         self._time_s = math.nan
         self._current_a = math.nan
+        self._unknown_s = 0.0
         self.soc = np.full(cells, np.nan)
         self.soc_sigma = np.full(cells, np.nan)
         self.innovation_v = np.full(cells, np.nan)
@@ -132,6 +137,7 @@ class Kalman:
             sigma_c, flowing = self.tuning.current_c, 0.0
         self._current_a = current_a
         self._advance(dt_s, flowing, sigma_c, voltage_v, temperature_c, current_a)
+        self._unknown_s = 0.0 if math.isfinite(current_a) else self._unknown_s + dt_s
 
     def step_many(self, dt_s: Floats, current_a: Floats, voltage_v: Floats, temperature_c: Floats) -> None:
         """The same for cells that are no pack: each with its own time step and current, finite, no gaps.
@@ -158,11 +164,14 @@ class Kalman:
         unknown_a = isinstance(current_a, float) and not math.isfinite(current_a)
         now_a = 0.0 if unknown_a else current_a
         fresh = known > self._started
+        since_s = dt_s
         if fresh.any():
             self._start(fresh, voltage_v, now_a, temperature)
+            # A first sample has no neighbour before it that it shares its error with.
+            since_s = np.where(fresh, self.tuning.noise_s, dt_s)
         if self._running:
             self.model.look(self._x[SOC], temperature)
-            self._update(dt_s, now_a, unknown_a, voltage_v, temperature, known)
+            self._update(since_s, now_a, unknown_a, voltage_v, temperature, known)
         self._publish(dt_s)
 
     def _predict(self, dt_s: float | Floats, current_a: float | Floats, sigma_c: float) -> None:
@@ -195,8 +204,10 @@ class Kalman:
         p[SOC, SOC] += tuning.counting**2 * swing
         wander = (1.0 - decay * decay) * (tuning.pair * current_a) ** 2
         if sigma_c:
-            # One unknown current through all of it: the charge moved and the pairs' share are one error.
+            # One unknown current all the while: its charge adds up in step, its share of a pair for a time constant.
             spread = (sigma_c * capacity) * gain
+            spread[SOC] *= np.sqrt(1.0 + 2.0 * self._unknown_s / np.maximum(dt_s, 1e-3))
+            spread[PAIR:] *= np.sqrt(1.0 + 2.0 * np.minimum(self._unknown_s, 1.0 / model.map[RATE : RATE + PAIRS]) / np.maximum(dt_s, 1e-3))
             p[:MOVED, :MOVED] += spread[:, None] * spread[None, :]
         for k in range(PAIRS):
             p[PAIR + k, PAIR + k] += wander[k]
@@ -223,9 +234,14 @@ class Kalman:
         tuning, capacity = self.tuning, self.card.capacity_ah
         soc = np.full(self.cells, 0.5)
         voltage = np.where(fresh, voltage_v, 3.0)
+        # A cell under load has most likely been so for a while: without this the guess starts too low,
+        # where resistances are high, and in the cold does not find its way back.
+        most_a = tuning.relaxed_most * capacity
+        share_a = np.clip(tuning.relaxed_share * np.broadcast_to(current_a, (self.cells,)), -most_a, most_a)
         for _ in range(4):
             self.model.look(soc, temperature_c)
             drop, _, _ = self._drop(current_a, temperature_c)
+            drop = drop + share_a * np.add.reduce(self.model.map[RC : RC + PAIRS], axis=0)
             soc = np.clip(self.model.soc_of_ocv(voltage - drop, temperature_c), SOC_MIN, SOC_MAX)
         sigma = np.empty((STATES, self.cells))
         sigma[SOC] = 0.5
@@ -235,6 +251,7 @@ class Kalman:
         sigma[OFFSET] = tuning.offset_c * capacity
         self._x[:, fresh] = 0.0
         self._x[SOC, fresh] = soc[fresh]
+        self._x[PAIR : PAIR + PAIRS, fresh] = share_a[fresh]
         self._p[:, :, fresh] = 0.0
         for i in range(STATES):
             self._p[i, i, fresh] = sigma[i, fresh] ** 2
@@ -265,7 +282,8 @@ class Kalman:
         np.add(x[SOC], spread, out=around[2])
         around = model.ocv_v(around, temperature_c)
         np.divide(around[2] - around[1], 2.0 * spread, out=h[SOC])
-        h[SOC] += scale * over_soc
+        # How the drop changes with SOC counts only once the SOC is known: far off, its slope misleads the start.
+        h[SOC] += scale * over_soc * np.minimum(1.0, (SLOPE_SIGMA / spread) ** 2)
         np.maximum(h[SOC], 0.0, out=h[SOC])
         np.multiply(scale, table[RC : RC + PAIRS], out=h[PAIR : PAIR + PAIRS])
         h[SCALE] = total
@@ -274,13 +292,16 @@ class Kalman:
         if unknown_a:
             noise += (tuning.current_c * self.card.capacity_ah * h[OFFSET]) ** 2
         np.negative(h[OFFSET], out=h[OFFSET])
+        sensor = self.card.accuracy.sensor_v**2
+        once = noise + sensor
         # Neighbouring samples share their error: together they count once in noise_s.
         noise *= np.maximum(tuning.noise_s / np.maximum(dt_s, 1e-3), 1.0)
-        noise += self.card.accuracy.sensor_v**2
+        noise += sensor
         innovation = voltage_v - (around[0] + self._hysteresis * table[HYSTERESIS] + x[BIAS] + total)
         ph = np.einsum("ijc,jc->ic", p, h)
-        variance = np.einsum("ic,ic->c", h, ph) + noise
-        sigma = np.sqrt(variance)
+        variance = np.einsum("ic,ic->c", h, ph)
+        self.innovation_sigma_v = np.sqrt(variance + once)
+        sigma = np.sqrt(variance + noise)
         ph *= known / sigma
         self.innovation_v = innovation.copy()
         innovation /= sigma
@@ -293,7 +314,6 @@ class Kalman:
         np.minimum(x[SOC], SOC_MAX, out=x[SOC])
         np.maximum(x[SCALE], -SCALE_MAX, out=x[SCALE])
         np.minimum(x[SCALE], SCALE_MAX, out=x[SCALE])
-        self.innovation_sigma_v = sigma
         self.polarisation_v = scale * polarisation
 
     def _publish(self, dt_s: float | Floats) -> None:
@@ -383,7 +403,7 @@ class Kalman:
             "since_anchor_s": self.since_anchor_s.copy(),
             "since_start_s": self.since_start_s.copy(),
             "map": self.model.map.copy(),
-            "clock": np.array([self._time_s, self._current_a]),
+            "clock": np.array([self._time_s, self._current_a, self._unknown_s]),
         }
 
     def restore(self, arrays: dict[str, Floats]) -> None:
@@ -397,5 +417,5 @@ class Kalman:
         self.since_anchor_s[:] = arrays["since_anchor_s"]
         self.since_start_s[:] = arrays["since_start_s"]
         self.model.map[:] = arrays["map"]
-        self._time_s, self._current_a = (float(value) for value in arrays["clock"])
+        self._time_s, self._current_a, self._unknown_s = (float(value) for value in arrays["clock"])
         self._publish(0.0)
