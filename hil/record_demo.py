@@ -31,6 +31,8 @@ START_NS = 1_767_261_600_000_000_000
 """2026-01-01T10:00:00Z."""
 AMBIENT_C = 24.0
 START_SOC = 0.85
+STAND_STILL_S, STAND_STILL_C_RATE = 20, -0.01
+"""A ride begins at stand still."""
 SHORT = InternalShort(cell=10, onset_s=150.0, resistance_ohm=20.0, decay_s=90.0, floor_ohm=0.35)
 AFTER_RUNAWAY_S = 20
 LONGEST_S = 900
@@ -45,6 +47,7 @@ def frames() -> Iterator[Frame]:
     pack = Pack(circuit, CELLS, rng, soc=START_SOC, ambient_c=AMBIENT_C, shorts=(SHORT,))
     sensors = Sensors(SensorSpec(), CELLS, PROBE_CELLS, AMBIENT_C, rng)
     load_a = drive_c_rate(LONGEST_S, rng) * circuit.capacity_ah
+    load_a[:STAND_STILL_S] = STAND_STILL_C_RATE * circuit.capacity_ah
     encoder = Encoder("edgebms", CELLS, len(PROBE_CELLS))
     left_s = LONGEST_S
     for second, current_a in enumerate(load_a):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import pty
 import re
+import resource
 import subprocess
 import sys
-import time
 from importlib import resources
 from itertools import groupby
 
@@ -30,9 +30,10 @@ def seconds(clock: str) -> int:
 
 @pytest.fixture(scope="module")
 def piped() -> tuple[str, str, int, float]:
-    started = time.monotonic()
-    done = subprocess.run(DEMO, capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout, done.stderr, done.returncode, time.monotonic() - started
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(DEMO, capture_output=True, text=True, timeout=100, check=False)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return done.stdout, done.stderr, done.returncode, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def in_terminal(columns: int, **environment: str) -> str:
@@ -53,7 +54,7 @@ def in_terminal(columns: int, **environment: str) -> str:
             break
         received += piece
     os.close(parent)
-    assert process.wait(30) == 0
+    assert process.wait(60) == 0
     return received.decode()
 
 
@@ -134,7 +135,8 @@ def test_the_log_is_small_and_the_recipes():
     healthy = int(record_demo.SHORT.onset_s)
     for mine, its in list(zip(ours, theirs, strict=False))[:healthy]:
         assert mine.time_ns == its.time_ns
-        assert np.abs(mine.cell_voltage_v - its.cell_voltage_v).max() < 0.03
+        moved_v = np.abs(mine.cell_voltage_v - its.cell_voltage_v).max()
+        assert moved_v < 0.03, "the card of the cell has changed: record the demo again with python -m hil record-demo"
         assert np.abs(mine.temperature_c - its.temperature_c).max() < 0.5
         assert mine.current_a.value == pytest.approx(its.current_a.value, abs=0.1)
 

@@ -124,7 +124,7 @@ def said(decision: Decision) -> tuple:
     return alerts, decision.command.action, decision.command.mode
 
 
-@pytest.mark.parametrize(("day", "first", "rows"), [("car1_2021-05-05", 0, 1200), ("car3_2019-04-16", 0, 800)])
+@pytest.mark.parametrize(("day", "first", "rows"), [("car1_2021-05-05", 0, 600), ("car3_2019-04-16", 0, 500)])
 def test_part_of_a_day_of_each_car(tmp_path: Path, day: str, first: int, rows: int):
     part = tmp_path / f"{day}.parquet"
     pq.write_table(pq.read_table(shared(f"data/fault/train/baticm_ev/{day}.parquet")).slice(first, rows), part)
