@@ -52,9 +52,9 @@ class Tap:
     def __init__(self, pipeline, run: Run) -> None:
         self._pipeline, self._run = pipeline, run
 
-    def step(self, snapshot, now_ns, utc_ns=None):
+    def step(self, snapshot, *rest):
         self._run.snapshots.append(snapshot)
-        return self._pipeline.step(snapshot, now_ns, utc_ns)
+        return self._pipeline.step(snapshot, *rest)
 
 
 def through(path: Path, config: Config, log: Path | None) -> Run:
