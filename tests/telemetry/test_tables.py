@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,16 @@ def test_random_bytes_as_dbc_are_refused_or_read(tmp_path_factory: pytest.TempPa
     except ProfileError as error:
         assert "\n" not in str(error)
         assert str(path) in str(error)
+
+
+def test_loading_a_profile_imports_neither_python_can_nor_pandas() -> None:
+    script = (
+        "import sys; from edgebms.config import PackConfig; from edgebms.telemetry.profile import load_profile\n"
+        "load_profile('victron_lv', PackConfig(name='a', profile='victron_lv', card='x', cells=15))\n"
+        "heavy = {'can', 'asammdf', 'pandas', 'scipy', 'pyarrow', 'matplotlib', 'torch'} & set(sys.modules)\n"
+        "import cantools\n"  # the whole of it still works afterwards
+        "assert cantools.database is sys.modules['cantools.database'] and cantools.tester\n"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
