@@ -63,8 +63,8 @@ def train_state(args: argparse.Namespace, logs: list[features.Log], held: list[f
     from export.quantise import quantise, roll, shift
 
     card = load_card(CARD)
-    variants, copies = (40, 1) if args.logs is None else (4, 2)
-    data = features.training_sequences(card, logs, 0, variants, copies)
+    variants = 80 if args.logs is None else 8
+    data = features.training_sequences(card, logs, 0, variants)
     data.save(args.runs / "state/train.npz")
     check = features.held_out_sequences(card, held)
     check.save(args.runs / "state/held_out.npz")
@@ -103,7 +103,7 @@ def train_state(args: argparse.Namespace, logs: list[features.Log], held: list[f
         "held_out": [log.name for log in held],
         "seeds": list(range(args.seeds)),
         "seed": best,
-        "recipe": {"train": msgspec.to_builtins(recipe), "bounds": asdict(job.BOUNDS), "variants": variants, "copies": copies},
+        "recipe": {"train": msgspec.to_builtins(recipe), "bounds": asdict(job.BOUNDS), "variants": variants},
         "filter": {"tuning": msgspec.to_builtins(TUNED), "card": card.name, "card_sha256": fingerprint(card)},
         "versions": versions(),
         "held_out_table": table,

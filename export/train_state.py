@@ -30,7 +30,7 @@ MARGIN = 0.05
 @dataclass(frozen=True, slots=True)
 class Recipe:
     hidden: int = 24
-    epochs: int = 10
+    epochs: int = 8
     batch: int = 136
     rate: float = 4e-3
     rmse: float = 10.0

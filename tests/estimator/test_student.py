@@ -21,7 +21,6 @@ from edgebms.model_store import model_folder
 from edgebms.vocabulary import ReasonerStatus, Source
 from edgebms.worker import ask_inline
 
-
 LANE = 1e-3
 """Another lane of the vector unit may round the last bit otherwise, and int8 makes a step of it."""
 

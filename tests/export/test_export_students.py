@@ -18,7 +18,6 @@ from edgebms.worker import ask_inline
 from export.state_estimators import ESTIMATORS
 from export.state_logs import Run, StateLog
 
-
 LANE = 1e-3
 """Another lane of the vector unit may round the last bit otherwise, and int8 makes a step of it."""
 
