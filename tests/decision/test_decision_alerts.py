@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgebms.decision.alerts import STUDENT_CLEAR_S, STUDENT_SILENT_S, moment
+from edgebms.reasoner.verdict import Asked, Observed
 from edgebms.vocabulary import Action, Cause, Level, ReasonerStatus
 
 RANKS = {"watch": 1, "warning": 2, "critical": 3}
@@ -182,3 +183,35 @@ def test_a_verdict_that_comes_with_another_status_is_left_out():
 
 def test_a_finding_of_level_none_is_no_alert():
     assert Decider().at(1.0, finding(level=Level.NONE)).alerts == ()
+
+
+def test_ids_name_pack_hazard_place_and_start():
+    decision = Decider().at(
+        9.0,
+        finding(Cause.OVERCHARGE, where=0, since_s=1.0),
+        finding(Cause.OVER_TEMPERATURE, kind="probe", where=0, since_s=2.0),
+        finding(Cause.LOSS_OF_DATA, kind="pack", where=-1, since_s=3.5),
+    )
+    assert [(alert.id, alert.cell, alert.probe) for alert in decision.alerts] == [
+        ("rack-3/overcharge/cell-1/1000", 1, None),
+        ("rack-3/over_temperature/probe-1/2000", None, 1),
+        ("rack-3/loss_of_data/3500", None, None),
+    ]
+
+
+def test_what_comes_back_is_new_also_while_others_stand():
+    decider = Decider()
+    other = finding(Cause.IMBALANCE, where=5)
+    first = next(alert for alert in decider.at(2.0, other, finding(since_s=1.0)).alerts if alert.hazard is Cause.OVER_TEMPERATURE)
+    decider.at(3.0, other)
+    again = next(alert for alert in decider.at(9.0, other, finding(since_s=8.0)).alerts if alert.hazard is Cause.OVER_TEMPERATURE)
+    assert again.id != first.id and again.standing_s == 1.0
+
+
+@pytest.mark.parametrize(("cell", "told"), [(0, 1), (15, 16), (-1, None)])
+def test_a_verdicts_place_is_counted_from_one_and_the_pack_has_none(cell, told):
+    asked = Asked("thermal_rate", cell, 60.0, (Observed("rate", 1.31, "K/min", 6.2),))
+    decision = Decider().at(1.0, verdict=verdict(cell=cell, trace=(asked,)))
+    (alert,) = decision.alerts
+    assert (alert.cell, alert.evidence[0].cell, decision.reasoning.cell, decision.reasoning.trace[0].cell) == (told, told, told, told)
+    assert (alert.probe, alert.evidence[0].probe) == (None, None)

@@ -173,7 +173,17 @@ def test_every_action_and_restraint_has_words():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0"), (-0.0, "0"), (1e9, "1000000000"), (99.996, "100"), (-3.30004, "-3.3"), (0.00001234, "0.000012")]
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (1234.56, "1235"),
+        (999.94, "999.9"),
+        (1e9, "1000000000"),
+        (99.996, "100"),
+        (-3.30004, "-3.3"),
+        (0.00001234, "0.000012"),
+    ],
 )
 def test_numbers_are_plain(value, text):
     assert plain(value) == text
