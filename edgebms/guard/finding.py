@@ -13,7 +13,8 @@ class Finding:
 
     where: 0-based cell or probe, -1 = the whole pack. kind says which: "cell", "probe" or "pack".
     value and limit are in ``unit``; window_s is the time over which value was measured (0 = one sample).
-    action is what the guard asks for; what it may do is the authority table's.
+    action is what the guard asks for; what it may do is the authority table's. by: "guard", or "gateway" where
+    the pipeline passes on what is wrong with the gateway itself.
     """
 
     rule: str
@@ -28,3 +29,4 @@ class Finding:
     window_s: float
     since_ns: int
     latched: bool
+    by: str = "guard"

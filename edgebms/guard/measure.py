@@ -75,7 +75,7 @@ class TemperatureRate:
         self._values[self._next, self._places :] = temperature_c - median_c
         self._next = (self._next + 1) % len(self._time_s)
         used = self._time_s >= now_s - RATE_WINDOW_S
-        slopes = _slope((self._time_s[used] - now_s) / 60.0, self._values[used])
+        slopes = _slope(self._time_s[used] / 60.0, self._values[used])
         rate = np.minimum(slopes[: self._places], slopes[self._places :])
         self._rate = np.where(np.isnan(temperature_c), np.nan, rate)
         return self._rate

@@ -79,7 +79,6 @@ class Runaway:
         self._initial_v = np.full(pack.cells, np.nan)
         self._seen_v = np.full(pack.cells, np.nan)
         self._initial_ns = 0
-        self._origin_ns: int | None = None
 
     def step(self, clean: Clean, temperature_reason: NDArray[np.uint8], now_ns: int) -> Heat:
         """now_ns: the snapshot's own time."""
@@ -120,10 +119,8 @@ class Runaway:
     def _follow(self, clean: Clean) -> None:
         """Take the new temperature samples into their runs."""
         temperature_c, sample_ns = clean.temperature_c, clean.temperature_sample_ns
-        if self._origin_ns is None:
-            self._origin_ns = int(sample_ns[-1])
         new = clean.temperature_fresh & np.isfinite(temperature_c)
-        g = temperature_c - RATE_K_PER_S * (sample_ns - self._origin_ns) / 1e9
+        g = temperature_c - RATE_K_PER_S * sample_ns / 1e9
         restart = new & ((g < self._low) | (g < self._high - RESOLUTION_K))
         goes_on = new & ~restart
         self._intervals += goes_on

@@ -102,6 +102,15 @@ def test_a_rise_that_stops_is_over_at_once_or_within_the_resolution():
     assert rise.show().fast_rise_s[PLACE] == 0.0
 
 
+def test_the_resolution_is_twelve_tenths():
+    rise = Rise()
+    rise.rise(5, 2.0, step_s=0.1, start_c=25.0)
+    for _ in range(11):
+        assert rise.show(0.1).fast_rise_s[PLACE] > 3
+    rise.show(0.1)
+    assert rise.show(0.1).fast_rise_s[PLACE] == 0.0
+
+
 def test_a_pause_within_the_resolution_is_not_counted_as_rise():
     rise = Rise()
     rise.rise(3, 2.0, start_c=25.0)
@@ -141,6 +150,14 @@ def test_a_slow_sweep_needs_two_intervals():
     assert rise.rise(6, 1.1, step_s=6.0).fast_rise_s[PLACE] == pytest.approx(12.0)
 
 
+def test_intervals_of_an_earlier_rise_do_not_count():
+    rise = Rise()
+    rise.rise(3, 2.0, start_c=25.0)
+    for _ in range(10):
+        rise.show()
+    assert not (rise.rise(6, 1.1, step_s=6.0).fast_rise_s > 0).any()
+
+
 def test_a_sample_that_is_repeated_counts_once():
     rise = Rise()
     rise.rise(2, 2.0, start_c=25.0)
@@ -169,6 +186,16 @@ def test_condition_a_is_a_fall_by_a_quarter(left, event):
     heat = rise.rise(3, 1.5)
     assert (heat.cell_runaway_k_per_s[PLACE] > 0) == event
     assert np.count_nonzero(heat.cell_runaway_k_per_s > 0) == int(event)
+
+
+def test_a_fall_by_just_a_quarter_is_not_more():
+    rise = Rise()
+    rise.voltage[:] = 4.0
+    for _ in range(10):
+        rise.show()
+    rise.rise(5, 1.5, start_c=25.0)
+    rise.voltage[PLACE] = 3.0
+    assert not (rise.rise(3, 1.5).cell_runaway_k_per_s > 0).any()
 
 
 def test_a_fall_without_a_rise_is_no_runaway():
@@ -322,6 +349,12 @@ def test_a_probe_of_several_cells_names_itself_when_none_fell():
     assert not (heat.cell_runaway_k_per_s > 0).any()
     assert np.flatnonzero(heat.probe_runaway_k_per_s > 0).tolist() == [PLACE]
     assert heat.probe_runaway_k_per_s[PLACE] == pytest.approx(1.5)
+
+
+def test_a_probe_of_several_cells_that_is_not_hot_is_no_runaway():
+    heat = Rise(8, 4).rise(6, 1.5, start_c=25.0)
+    assert heat.fast_rise_s[PLACE] > 3
+    assert not (heat.probe_runaway_k_per_s > 0).any()
 
 
 def test_cells_and_probes_are_matched_as_the_config_says():

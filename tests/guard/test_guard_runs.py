@@ -133,7 +133,9 @@ def test_startup_time_is_counted_from_the_first_step():
     guarded = Guarded(pack=make_pack(startup_s=10.0))
     assert guarded.give(blind_snapshot(time_s=1000.0)) == ()
     assert guarded.give(blind_snapshot(time_s=1009.9)) == ()
-    assert "no_data_since_start" in rules(guarded.give(blind_snapshot(time_s=1010.0)))
+    assert rules(guarded.give(blind_snapshot(time_s=1010.0))) == {"no_data_since_start"}
+    for at in range(1011, 1019):
+        assert "blind_in_alert" not in rules(guarded.give(blind_snapshot(time_s=float(at))))
     guarded.time_s = 1020.0
     guarded.show()
     assert "no_data_since_start" not in rules(guarded.show())
@@ -149,6 +151,24 @@ def test_a_complete_snapshot_without_a_valid_cell_is_not_valid():
     guarded = Guarded(pack=make_pack(startup_s=5.0))
     assert guarded.run(5, voltage_v=np.nan) == ()
     assert "no_data_since_start" in rules(guarded.run(2, voltage_v=np.nan))
+
+
+def test_an_old_sample_is_not_its_own_confirmation():
+    guarded = Guarded()
+    guarded.run(10, voltage_v=4.29)
+    voltage, age = np.full(16, 4.29), np.zeros(16)
+    voltage[3] = 4.35
+    guarded.show(voltage_v=voltage)
+    for step in range(1, 30):
+        age[3] = step
+        assert "cell_over_voltage_critical" not in rules(guarded.show(voltage_v=voltage, cell_age_s=age))
+    assert "cell_over_voltage_critical" in rules(guarded.show(voltage_v=voltage))
+
+
+def test_a_pack_of_one_cell():
+    guarded = Guarded(1, 1)
+    assert guarded.run(10) == ()
+    assert "cell_over_voltage_critical" in rules(guarded.run(10, voltage_v=4.5))
 
 
 def test_once_valid_an_incomplete_snapshot_is_judged():
