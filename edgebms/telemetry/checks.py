@@ -113,20 +113,9 @@ def sum8_check(identifier: int, length: int) -> Check:
     return check
 
 
-def nibble_sum_check(identifier: int, length: int) -> Check:  # noqa: ARG001
-    """The low nibble of the last byte completes the sum of all other nibbles to 0 modulo 16 (Hyundai, Kia)."""
-
-    def check(data: bytes) -> bool:
-        total = sum((byte & 0xF) + (byte >> 4) for byte in data[: length - 1]) + (data[length - 1] >> 4)
-        return (total + data[length - 1]) & 0xF == 0
-
-    return check
-
-
 RULES: dict[str, Callable[[int, int], Check]] = {
     "crc8_j1850": crc8_j1850_check,
     "crc16_ccitt": crc16_ccitt_check,
     "sum8": sum8_check,
-    "nibble_sum": nibble_sum_check,
 }
 """Rule -> maker(id in the DBC, message length). A profile names its rules; nothing is inferred."""
