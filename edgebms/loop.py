@@ -8,17 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import msgspec
 
 from edgebms.cellcard import CellCard
 from edgebms.clock import Clock, LogClock
 from edgebms.decision.types import Decision
+from edgebms.gateway_fault import Faults, GatewayFault, no_faults
 from edgebms.inlet.frame import Frame
 from edgebms.pipeline import Pipeline
 from edgebms.telemetry.assembler import Assembler
 from edgebms.telemetry.silence import TICK_NS, silence_ticks_ns
 from edgebms.telemetry.snapshot import Snapshot
+
+
+class Tape(Protocol):
+    """Who writes down all that a pack's line is given, in the order in which it is given, so that it can be run again:
+    each frame before it is taken, each look at a silent pack, and what a step is given besides its snapshot."""
+
+    def frame(self, frame: Frame) -> None: ...
+
+    def tick(self, now_ns: int) -> None: ...
+
+    def step(self, now_ns: int, utc_ns: int | None, faults: tuple[GatewayFault, ...]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +41,26 @@ class PackLine:
     card: CellCard
     assembler: Assembler
     pipeline: Pipeline
+    tape: Tape | None = None
 
 
 class Loop:
     """``emit(decision)`` is called for each decision. stopwatch_ns: for ``latency_us`` alone, zero in
-    tests that want equal bytes."""
+    tests that want equal bytes. faults: what is wrong with the gateway itself."""
 
-    def __init__(self, lines: Iterable[PackLine], clock: Clock, emit: Callable[[Decision], None], stopwatch_ns: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        lines: Iterable[PackLine],
+        clock: Clock,
+        emit: Callable[[Decision], None],
+        stopwatch_ns: Callable[[], int],
+        faults: Faults = no_faults,
+    ) -> None:
         self._lines = tuple(lines)
         self._clock = clock
         self._emit = emit
         self._stopwatch_ns = stopwatch_ns
+        self._faults = faults
         self._next_tick_ns: int | None = None
         routes: dict[tuple[int, bool], list[PackLine]] = {}
         for line in self._lines:
@@ -50,6 +72,8 @@ class Loop:
         """Take one frame whose time the clock already shows."""
         started_ns = self._stopwatch_ns()
         for line in self._routes.get((frame.arbitration_id, frame.extended), ()):
+            if line.tape is not None:
+                line.tape.frame(frame)
             snapshot = line.assembler.push(frame)
             if snapshot is not None:
                 self._decide(line, snapshot, started_ns)
@@ -66,12 +90,17 @@ class Loop:
         self._next_tick_ns = now_ns + TICK_NS
         for line in self._lines:
             started_ns = self._stopwatch_ns()
+            if line.tape is not None:
+                line.tape.tick(now_ns)
             snapshot = line.assembler.poll(now_ns)
             if snapshot is not None:
                 self._decide(line, snapshot, started_ns)
 
     def _decide(self, line: PackLine, snapshot: Snapshot, started_ns: int) -> None:
-        decision = line.pipeline.step(snapshot, self._clock.now_ns(), self._clock.utc_ns())
+        now_ns, utc_ns, faults = self._clock.now_ns(), self._clock.utc_ns(), self._faults(snapshot.pack)
+        if line.tape is not None:
+            line.tape.step(now_ns, utc_ns, faults)
+        decision = line.pipeline.step(snapshot, now_ns, utc_ns, faults)
         latency_us = (self._stopwatch_ns() - started_ns) // 1000
         self._emit(msgspec.structs.replace(decision, provenance=msgspec.structs.replace(decision.provenance, latency_us=latency_us)))
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edgebms.cellcard import CellCard
 from edgebms.config import Config, PackConfig
 from edgebms.decision.arbiter import Arbiter
-from edgebms.decision.types import Decision
+from edgebms.decision.types import Decision, UnknownSignal
 from edgebms.estimator.estimator import Estimator
 from edgebms.estimator.student import load_student
+from edgebms.gateway_fault import GatewayFault
+from edgebms.guard.finding import Finding
 from edgebms.guard.guard import Guard
 from edgebms.guard.limits import load_limits
 from edgebms.history.history import History
 from edgebms.telemetry.snapshot import Snapshot
-from edgebms.vocabulary import ReasonerStatus
+from edgebms.vocabulary import Action, Cause, Level, ReasonerStatus
 from edgebms.worker import Ask
 
 
@@ -25,12 +29,47 @@ class Pipeline:
         self.estimator = estimator
         self.arbiter = arbiter
 
-    def step(self, snapshot: Snapshot, now_ns: int, utc_ns: int | None = None) -> Decision:
-        """The guard has spoken before any student starts; a student's failure is a status, not an error."""
+    def step(self, snapshot: Snapshot, now_ns: int, utc_ns: int | None = None, faults: tuple[GatewayFault, ...] = ()) -> Decision:
+        """The guard has spoken before any student starts; a student's failure is a status, not an error.
+
+        faults: what is wrong with the gateway itself.
+        """
         self.history.push(snapshot)
         findings = self.guard.step(snapshot, self.history, now_ns)
         state = self.estimator.step(snapshot, now_ns)
-        return self.arbiter.decide(snapshot, findings, state, None, ReasonerStatus.ABSENT, now_ns, utc_ns)
+        if faults:
+            findings += tuple(finding_of(fault) for fault in faults if fault.level > Level.NONE)
+        decision = self.arbiter.decide(snapshot, findings, state, None, ReasonerStatus.ABSENT, now_ns, utc_ns)
+        return with_warnings(decision, faults) if faults else decision
+
+
+def finding_of(fault: GatewayFault) -> Finding:
+    """A gateway fault as the arbiter takes it. It asks for service, at most."""
+    return Finding(
+        rule=fault.rule,
+        level=fault.level,
+        hazard=Cause.GATEWAY_FAULT,
+        action=Action.SERVICE,
+        kind="pack",
+        where=-1,
+        value=fault.value,
+        limit=fault.limit,
+        unit=fault.unit,
+        window_s=0.0,
+        since_ns=fault.since_ns,
+        latched=False,
+        by="gateway",
+    )
+
+
+def with_warnings(decision: Decision, faults: tuple[GatewayFault, ...]) -> Decision:
+    """``decision`` with a line in ``quality.warnings`` for each fault: ``gateway.can0``, ``link_down``."""
+    told = []
+    for fault in faults:
+        reason, _, part = fault.rule.partition(".")
+        told.append(UnknownSignal(f"gateway.{part}" if part else "gateway", reason, (), fault.count))
+    quality = msgspec.structs.replace(decision.quality, warnings=(*decision.quality.warnings, *told))
+    return msgspec.structs.replace(decision, quality=quality)
 
 
 def build(config: Config, pack: PackConfig, card: CellCard, ask: Ask) -> Pipeline:

@@ -92,7 +92,9 @@ class Alerts:
             group.since_ns = min(group.since_ns, finding.since_ns)
             group.level = max(group.level, finding.level)
             group.latched = group.latched or finding.latched
-            group.raised_by = ["guard"]
+            by: Raiser = "gateway" if finding.by == "gateway" else "guard"
+            if by not in group.raised_by:
+                group.raised_by.append(by)
             group.evidence.append(_evidence_of(finding, place))
         for place, claim in self._claims.items():
             group = groups.setdefault(place, _Group(now_ns))

@@ -191,7 +191,7 @@ class Arbiter:
 
     def _outcome(self, findings: tuple[Finding, ...], alerts: dict[Place, Alert], proposed: int, balance: tuple[int, ...]) -> Outcome:
         """Every ask through the authority table; ``asked`` keeps one entry for each action and asker."""
-        asks = [(finding.action, By.GUARD, Place(finding.hazard, finding.kind, finding.where)) for finding in findings]
+        asks = [(finding.action, By(finding.by), Place(finding.hazard, finding.kind, finding.where)) for finding in findings]
         asks += [(student_asks(claim.cause, claim.severity), By.REASONER, place) for place, claim in self._alerts.claims().items()]
         rank = {place: number for number, place in enumerate(alerts)}
         asks.sort(key=lambda ask: (-RANK[ask[0]], ask[1], rank.get(ask[2], len(rank))))

@@ -20,6 +20,7 @@ class By(enum.StrEnum):
     GUARD = "guard"
     ESTIMATOR = "estimator"
     REASONER = "reasoner"
+    GATEWAY = "gateway"
 
 
 RISING = tuple(Action)
@@ -29,7 +30,7 @@ RANK = {action: rank for rank, action in enumerate(RISING)}
 
 MAY_CAUSE = {
     Action.NONE: frozenset(By),
-    Action.SERVICE: frozenset({By.GUARD, By.REASONER}),
+    Action.SERVICE: frozenset({By.GUARD, By.REASONER, By.GATEWAY}),
     Action.COOL: frozenset({By.GUARD, By.REASONER}),
     Action.BALANCE: frozenset({By.ESTIMATOR}),
     Action.LIMIT: frozenset({By.GUARD, By.REASONER}),

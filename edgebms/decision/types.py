@@ -24,7 +24,7 @@ Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 LevelWord = Literal["none", "watch", "warning", "critical"]
 AlertWord = Literal["watch", "warning", "critical"]
 SourceWord = Literal["unknown", "counting", "ocv", "filter", "student"]
-Raiser = Literal["guard", "estimator", "reasoner"]
+Raiser = Literal["guard", "estimator", "reasoner", "gateway"]
 
 
 class CellRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
