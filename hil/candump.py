@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from pathlib import Path
 
+from edgebms.errors import LogError
 from edgebms.inlet.frame import Frame
 
 
@@ -24,7 +25,17 @@ def line(frame: Frame) -> str:
 
 
 def write(path: Path, frames: Iterable[Frame]) -> int:
-    """Write ``frames`` to ``path``, gzipped where it ends in .gz; returns their number. Same frames, same bytes."""
+    """Write ``frames`` to ``path``, gzipped where it ends in .gz; returns their number. Same frames, same bytes.
+
+    Raises LogError where ``path`` cannot be written.
+    """
+    try:
+        return _write(path, frames)
+    except OSError as error:
+        raise LogError(f"cannot be written: {error.strerror}", where=str(path), mend="name a file in a folder that is there") from None
+
+
+def _write(path: Path, frames: Iterable[Frame]) -> int:
     count = 0
     with path.open("wb") as raw, gzip.GzipFile("", "wb", 9, raw, mtime=0) if path.suffix == ".gz" else nullcontext(raw) as file:
         for frame in frames:

@@ -85,12 +85,11 @@ class LogFile:
                 yield frame
         if self.wall_clock is None:
             if self.skipped:
-                what, _, why = self._first_problem.partition(": ")
-                raise LogError(
-                    f"no frame could be read ({why or what})",
-                    where=f"{self.path}: {what}" if why else str(self.path),
-                    mend=f"is it really a {self._format[0]} log?",
-                )
+                line, colon, why = self._first_problem.partition(": ")
+                if not line.startswith("line "):
+                    line, colon, why = "", "", self._first_problem
+                where = f"{self.path}{colon}{line}"
+                raise LogError(f"no frame could be read ({why})", where=where, mend=f"is it really a {self._format[0]} log?")
             if self._size == 0:
                 raise LogError("is empty", where=str(self.path), mend="record again, or leave the file out")
 
@@ -170,7 +169,9 @@ class LogFile:
         except NotImplementedError:
             raise MissingExtra("reading .mf4 needs asammdf", where=str(self.path), mend="pip install 'edgebms[mf4]'") from None
         except Exception as error:  # struct, zlib, BLFParseError, MdfException, ...: the formats' own ways to say "broken"
-            self._bad(f"the file breaks off: {error or type(error).__name__}")
+            said = str(error)
+            # asammdf names the buffer that it was given, with its address: nothing for a user.
+            self._bad("the file breaks off" if not said or " object at 0x" in said else f"the file breaks off: {said}")
 
 
 class Feed:

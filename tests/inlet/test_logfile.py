@@ -175,6 +175,7 @@ def test_a_file_that_breaks_off_gives_what_came_before(tmp_path: Path, suffix: s
         ("words.log", b"hello\nworld\n", "line 1: no frame could be read"),
         ("words.asc.gz", b"hello", "no frame could be read"),
         ("words.blf", b"hello", "no frame could be read"),
+        ("words.mf4", b"hello", r"words.mf4: no frame could be read \(the file breaks off\)"),
         ("log.txt", b"(1.0) can0 1#00\n", "is of no known log format"),
         ("log", b"(1.0) can0 1#00\n", "is of no known log format"),
     ],
