@@ -34,6 +34,8 @@ VOLTAGE_LEFT = 0.75
 
 RESOLUTION_K = 1.2
 SAME_K = 1e-3
+"""Rounding of times since 1970 in a float, with room to spare."""
+
 INTERVALS = 2
 
 INITIAL_TAU_S = 600.0
@@ -101,6 +103,8 @@ class Runaway:
         rise_s = np.where(rising, np.where(known | saturated, duration_s, np.nan), nothing)
         rate = np.zeros(len(rise_s))
         np.divide(self._high_c - self._start_c, (self._high_ns - self._start_ns) / 1e9, out=rate, where=rising & known)
+        # a run is as steep as the rule asks by its making; its quotient may fall short by a rounding
+        np.maximum(rate, RATE_K_PER_S, out=rate, where=rising & known)
         initial_v = np.fmax(self._initial_v, clean.voltage_median_v)
         fallen = self._seen_v < VOLTAGE_LEFT * initial_v
         hot = (self._last_c >= self._maximum_c) | saturated
@@ -121,7 +125,7 @@ class Runaway:
         temperature_c, sample_ns = clean.temperature_c, clean.temperature_sample_ns
         new = clean.temperature_fresh & np.isfinite(temperature_c)
         g = temperature_c - RATE_K_PER_S * sample_ns / 1e9
-        restart = new & ((g < self._low) | (g < self._high - RESOLUTION_K))
+        restart = new & ((g < self._low - SAME_K) | (g < self._high - RESOLUTION_K))
         goes_on = new & ~restart
         self._intervals += goes_on
         for state, value in ((self._low, g), (self._start_c, temperature_c), (self._start_ns, sample_ns)):

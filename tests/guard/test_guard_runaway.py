@@ -172,8 +172,11 @@ def test_condition_b_is_the_makers_maximum(start, event):
     assert (heat.cell_runaway_k_per_s[PLACE] > 0) == event
 
 
-def test_a_rise_of_just_one_kelvin_a_second_is_enough():
-    assert Rise().rise(6, 1.0, start_c=78.0).cell_runaway_k_per_s[PLACE] == 1.0
+@pytest.mark.parametrize("start_s", [1000.0, 1.79e9])
+def test_a_rise_of_just_one_kelvin_a_second_is_enough(start_s):
+    rise = Rise(start_s=start_s)
+    assert rise.rise(6, 0.1, step_s=0.1, start_c=78.0).cell_runaway_k_per_s[PLACE] == 0.0
+    assert rise.rise(6, 1.0, step_s=0.1, start_c=78.0).cell_runaway_k_per_s[PLACE] >= 1.0
 
 
 @pytest.mark.parametrize(("left", "event"), [(0.755, False), (0.745, True)])
