@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import cantools.database
+import make_dbc
 from crccheck.crc import Crc8SaeJ1850, Crc16Ibm3740
 
 HERE = Path(__file__).resolve().parent
@@ -323,6 +324,7 @@ LOGS: dict[str, Callable[[], Log]] = {make.__name__: make for make in (edgebms, 
 
 
 def main() -> None:
+    make_dbc.main()
     folder = HERE / "frames"
     folder.mkdir(exist_ok=True)
     for name, make in LOGS.items():
