@@ -3,9 +3,9 @@
     (1700000000.010000) can0 355#58005E00 R
 
 Own parser because python-can's takes twice as long and reads times through a float, which loses up to
-0.2 us of today's. It reads what python-can reads, and two things more: every error class (python-can takes all but bus errors
-for data) and the raw length suffix of ``candump -8``. A logger whose clock was set back writes
-times below zero: they are frames like any other.
+0.2 us of today's. It reads what python-can reads, and two things more: every error class (python-can
+takes all but bus errors for data) and the raw length suffix of ``candump -8``. A logger whose clock was
+set back writes times below zero: they are frames like any other.
 """
 
 from __future__ import annotations
