@@ -47,7 +47,11 @@ def run(args: argparse.Namespace) -> int:
     from edgebms.cli.replay import parse_speed, replay_files
     from edgebms.decision.explain import explain
 
-    console = Console(highlight=False)
+    class Pipe(Console):
+        def on_broken_pipe(self) -> None:  # rich would end with code 1; a reader that went away is no failure
+            raise BrokenPipeError
+
+    console = Pipe(highlight=False)
     live = console.is_terminal and not console.is_dumb_terminal
     speed = parse_speed(args.speed) if args.speed is not None else (SPEED if live else None)
     story = Story()

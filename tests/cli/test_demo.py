@@ -95,6 +95,16 @@ def test_lines_in_a_pipe_are_plain(piped):
     assert "\x1b" not in piped[0]
 
 
+def test_a_reader_that_goes_away_is_no_failure():
+    process = subprocess.Popen(DEMO, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    complaint = process.stderr.read().decode()
+    assert process.wait(60) == 0
+    assert "Traceback" not in complaint
+    assert "Error" not in complaint
+
+
 def test_in_a_terminal_a_table_stands_still():
     received = in_terminal(100)
     assert "\x1b[1A" in received  # it is drawn again over itself
