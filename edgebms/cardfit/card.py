@@ -102,7 +102,8 @@ def fit_card(
         )
     temperatures = group_temperatures(starts)
     swing = HYSTERESIS_SWING[chemistry]
-    hysteresis = np.zeros(OCV_SOC.size)
+    hysteresis = np.interp(OCV_SOC, fallback.ocv.voltage.soc, fallback.ocv.hysteresis_v)
+    measured: Floats | None = None
     pulsed = any(kind.pulses >= MIN_PULSES for _, kind in starts)
     slow = [log.name for log, kind in starts if kind.slow_discharge]
     free = slow if pulsed or len(slow) > 1 else []
@@ -113,13 +114,12 @@ def fit_card(
         scales = dict(zip(free, curves.slow_scale.tolist(), strict=True))
         if round_ == 0:
             free = [name for name in free if abs(scales[name]) > MIN_CONFLICT]
-        measured = half_width(starts, curves, reference_ah)
-        if measured is not None:
-            hysteresis = measured
+            measured = half_width(starts, curves, reference_ah)
+            if measured is not None:
+                hysteresis = measured
     found += tuple(f"{name}: at odds with the other logs, its charge is scaled by {100 * x:+.1f} %" for name, x in scales.items())
     scale = nominal_ah / fallback.capacity_ah
     if measured is None:
-        hysteresis = np.interp(OCV_SOC, fallback.ocv.voltage.soc, fallback.ocv.hysteresis_v)
         missing.append(f"hysteresis: no slow charge beside a slow discharge, {fallback.name}'s is used")
     card = CellCard(
         name=name,
