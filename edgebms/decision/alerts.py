@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edgebms.decision.types import Alert, AlertWord, Evidence, Raiser, known
 from edgebms.guard.finding import Finding
@@ -110,6 +110,26 @@ class Alerts:
     def claims(self) -> dict[Place, Verdict]:
         """The student's claims that stand."""
         return {place: claim.verdict for place, claim in self._claims.items()}
+
+    def state(self) -> list[dict[str, Any]]:
+        """What must survive a restart, as plain JSON: ids and beginnings of what stands."""
+        return [
+            {
+                "hazard": place.hazard.value,
+                "kind": place.kind,
+                "where": place.where,
+                "id": standing.id,
+                "since_ns": standing.since_ns,
+                "since": standing.since_text,
+            }
+            for place, standing in self._standing.items()
+        ]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Put ``state()`` back, its times on this run's clock. What no one raises in the next step has ended meanwhile."""
+        for kept in state:
+            place = Place(Cause(kept["hazard"]), kept["kind"], kept["where"])
+            self._standing[place] = _Standing(kept["id"], kept["since_ns"], kept["since"])
 
     def _take_verdict(self, verdict: Verdict | None, now_ns: int) -> None:
         claimed = place_of(verdict) if verdict is not None else None

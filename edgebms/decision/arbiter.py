@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from edgebms import __version__
 from edgebms.cellcard import CellCard
@@ -89,6 +89,14 @@ class Arbiter:
     def request_cells(self) -> None:
         """The next decision carries the per-cell values."""
         self._cells_due_ns = None
+
+    def state(self) -> list[dict[str, Any]]:
+        """What must survive a restart: see ``Alerts.state``."""
+        return self._alerts.state()
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Put ``state()`` back before the first decision."""
+        self._alerts.restore(state)
 
     def decide(
         self,

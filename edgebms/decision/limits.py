@@ -34,14 +34,15 @@ class Limiter:
         self._max_v = pack.cells * card.limits.voltage_max_v
         self._charge_share = 1.0
         self._discharge_share = 1.0
-        self._charge_v: float | None = None
+        self._charge_v = self._float_v
         self._last_ns: int | None = None
 
     def step(
         self, base: PowerLimits, now_ns: int, *, stop_charge: bool, stop_discharge: bool, derate: bool, charge_reason: str | None = None
     ) -> Limits:
         """charge_reason: why charging is forbidden (below the minimum temperature), None = it is not."""
-        dt_s = max(now_ns - self._last_ns, 0) * 1e-9 if self._last_ns is not None else 0.0
+        # the first word is said at once: there is nothing yet that it could depart from too fast
+        dt_s = max(now_ns - self._last_ns, 0) * 1e-9 if self._last_ns is not None else math.inf
         self._last_ns = now_ns
         no_charge = stop_charge or charge_reason is not None
         target = DERATED if derate else 1.0
@@ -66,9 +67,7 @@ class Limiter:
 
     def _lower_charge_v(self, base_v: float, no_charge: bool, dt_s: float) -> float:
         base_v = min(max(base_v, self._float_v), self._max_v) if math.isfinite(base_v) else self._float_v
-        if self._charge_v is None:  # nothing was said yet that a step could depart from
-            self._charge_v = self._float_v if no_charge else base_v
-        step_v = (self._max_v - self._float_v) * dt_s / CHARGE_V_RAMP_S
+        step_v = max(self._max_v - self._float_v, 1e-9) * dt_s / CHARGE_V_RAMP_S
         if no_charge:
             self._charge_v = max(self._float_v, min(base_v, self._charge_v - step_v))
         else:

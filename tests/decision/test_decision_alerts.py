@@ -215,3 +215,13 @@ def test_a_verdicts_place_is_counted_from_one_and_the_pack_has_none(cell, told):
     (alert,) = decision.alerts
     assert (alert.cell, alert.evidence[0].cell, decision.reasoning.cell, decision.reasoning.trace[0].cell) == (told, told, told, told)
     assert (alert.probe, alert.evidence[0].probe) == (None, None)
+
+
+def test_an_alert_keeps_its_id_and_its_beginning_over_a_restart():
+    before, after = Decider(), Decider()
+    found = finding(rule="over_temperature", level=Level.WARNING, kind="probe", where=1, since_s=4.0)
+    (alert,) = before.at(10.0, found).alerts
+    after.arbiter.restore(before.arbiter.state())
+    (same,) = after.at(20.0, found).alerts
+    assert (same.id, same.since, same.standing_s) == (alert.id, alert.since, 16.0)
+    assert not after.at(21.0).alerts, "what no one raises any more has ended"

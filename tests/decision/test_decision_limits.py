@@ -35,8 +35,24 @@ def test_stop_charge_is_zero_at_once_and_the_voltage_ramps_to_float_and_no_furth
     assert [limits.charge_v for limits in back] == pytest.approx([FLOAT_V + 2 * step_v, MAX_V, MAX_V])
 
 
-def test_a_stop_in_the_first_decision_starts_at_float():
+def test_the_first_decision_is_said_without_ramps():
     assert Decider().at(0.0, STOP).command.limits.charge_v == FLOAT_V
+    assert Decider().at(0.0, HALF).command.limits.discharge_a == 120.0 * DERATED
+    assert Decider().at(0.0).command.limits.charge_v == MAX_V
+
+
+def test_small_limits_are_limits_too():
+    small = make_state(limits=PowerLimits(0.25, 0.5, MAX_V, 40.0))
+    limits = Decider().at(0.0, state=small).command.limits
+    assert (limits.charge_a, limits.discharge_a) == (0.25, 0.5)
+
+
+def test_an_estimator_that_lowers_its_voltage_is_followed_at_once_and_up_again_on_the_ramp():
+    decider, step_v = Decider(), (MAX_V - FLOAT_V) / CHARGE_V_RAMP_S
+    lower = make_state(limits=PowerLimits(80.0, 120.0, MAX_V - 2.0, 40.0))
+    decider.at(0.0)
+    assert decider.at(1.0, state=lower).command.limits.charge_v == MAX_V - 2.0
+    assert decider.at(2.0).command.limits.charge_v == pytest.approx(MAX_V - 2.0 + step_v)
 
 
 def test_limit_halves_both_currents_on_a_ramp():
