@@ -174,6 +174,10 @@ def test_no_rows_at_all():
     assert "row" in refused("row = []")
 
 
+def test_tables_that_are_not_rows():
+    assert "unknown field `rows`" in refused(DEFAULT + "[[rows]]\nname = 'x'\n")
+
+
 @pytest.mark.parametrize(("quantity", "side"), OWED)
 def test_a_file_without_a_row_that_every_pack_is_owed(quantity: str, side: str):
     assert quantity in QUANTITIES

@@ -106,6 +106,16 @@ def test_nothing_is_said_before_five_minutes():
     assert np.isfinite(falls.cell_fall_v[:6]).all()
 
 
+@pytest.mark.parametrize(("step_s", "steps", "known"), [(23.0, 13, True), (2.0, 149, False), (2.0, 150, True)])
+def test_five_minutes_to_the_second(step_s, steps, known):
+    """The first look counts as a second."""
+    falling = Falling()
+    falling.show()
+    for _ in range(steps):
+        falls = falling.show(step_s)
+    assert np.isfinite(falls.cell_fall_v[CELL]) == known
+
+
 def test_a_look_is_taken_once_a_second():
     falling = Falling()
     falling.learn(600)
@@ -245,6 +255,14 @@ def test_a_probe_that_was_always_warmer_has_not_warmed():
     falling.learn(1200, temperature_c=warm(8.0))
     for _ in range(12):
         falls = falling.show(voltage_v=off(-0.1), temperature_c=warm(8.0))
+    assert falls.falling_cell_warming_k[CELL] == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_pack_that_warms_as_a_whole_has_not_warmed_against_itself():
+    falling = Falling()
+    falling.learn(1200, temperature_c=25.0)
+    for k in range(12):
+        falls = falling.show(voltage_v=off(-0.1), temperature_c=25.0 + k)
     assert falls.falling_cell_warming_k[CELL] == pytest.approx(0.0, abs=1e-9)
 
 
