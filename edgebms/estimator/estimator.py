@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,3 +176,30 @@ class Estimator:
         self._correction = np.where(good, correction, 0.0)
         self._sigma = np.where(good, sigma, np.nan)
         self._status = ReasonerStatus.OUT_OF_DOMAIN if finite.all() else ReasonerStatus.REFUSED
+
+    def state(self) -> dict[str, Any]:
+        """What must survive a restart: the filter's and the slow states, the ramps, the student's memory."""
+        return {
+            "kalman": self.kalman.state(),
+            "soh": self.soh.state(),
+            "power": self.power.state(),
+            "model": self._student.digest if self._student is not None else "",
+            "hidden": self._hidden.copy(),
+        }
+
+    def restore(self, state: dict[str, Any], time_s: float, off_s: float) -> None:
+        """Put ``state()`` back. time_s: now, on the clock of the snapshots to come; off_s: how long nothing was seen.
+
+        What flowed meanwhile is not known. After a gap the ramps start at 0 A and the student at its start.
+        Raises ValueError when it is another pack's.
+        """
+        current_a = float(state["kalman"]["clock"][1])
+        self.kalman.restore(state["kalman"])
+        self.kalman.resume(time_s - off_s, current_a)
+        self.soh.restore(state["soh"])
+        short = off_s <= GAP_S
+        self.soh.count(off_s, current_a if short else math.nan)
+        if short:
+            self.power.restore(state["power"])
+            if self._student is not None and state["model"] == self._student.digest:
+                self._hidden = state["hidden"].copy()

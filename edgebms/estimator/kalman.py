@@ -46,21 +46,21 @@ class Tuning:
     unmeasured current (1/h). clip: innovations beyond so many standard deviations count as that many.
     """
 
-    bias: float = 1.5
-    bias_swing: float = 0.12
-    bias_s: float = 250000.0
-    noise: float = 1.0
-    drop: float = 0.35
+    bias: float = 1.3
+    bias_swing: float = 0.16
+    bias_s: float = 190000.0
+    noise: float = 0.64
+    drop: float = 0.44
     noise_s: float = 30.0
-    pair: float = 0.13
-    scale: float = 2.0
-    scale_s: float = 3000.0
-    offset_c: float = 0.022
-    offset_s: float = 100000.0
-    relaxed_c: float = 0.6
-    relaxed_share: float = 0.5
-    relaxed_most: float = 0.6
-    counting: float = 0.014
+    pair: float = 0.18
+    scale: float = 4.0
+    scale_s: float = 1200.0
+    offset_c: float = 0.027
+    offset_s: float = 70000.0
+    relaxed_c: float = 0.5
+    relaxed_share: float = 0.33
+    relaxed_most: float = 0.66
+    counting: float = 0.019
     current_c: float = 0.5
     clip: float = 6.0
 
@@ -73,6 +73,8 @@ SLEEP_C = 0.002
 """Prior of the current in a gap with rest on both sides (1/h)."""
 ANCHOR_REST_S = 600.0
 ANCHOR_SIGMA = 0.03
+START_SIGMA = 0.5
+"""Of a SOC of which nothing is known but the first voltage."""
 GAP_S = 120.0
 """Longer than the slowest sampling that is one: what flowed meanwhile is not known."""
 
@@ -133,6 +135,8 @@ class Kalman:
             # What flowed in the gap is not known; that little flowed before and after makes a rest likely.
             rested = abs(self._current_a) < self._rest_a and abs(current_a) < self._rest_a
             sigma_c, flowing = (SLEEP_C if rested else self.tuning.current_c), 0.0
+            # more than a start knows nothing of cannot be unknown
+            sigma_c = min(sigma_c, START_SIGMA * 3600.0 / dt_s)
         elif not math.isfinite(current_a):
             sigma_c, flowing = self.tuning.current_c, 0.0
         self._current_a = current_a
@@ -244,7 +248,7 @@ class Kalman:
             drop = drop + share_a * np.add.reduce(self.model.map[RC : RC + PAIRS], axis=0)
             soc = np.clip(self.model.soc_of_ocv(voltage - drop, temperature_c), SOC_MIN, SOC_MAX)
         sigma = np.empty((STATES, self.cells))
-        sigma[SOC] = 0.5
+        sigma[SOC] = START_SIGMA
         sigma[PAIR : PAIR + PAIRS] = tuning.relaxed_c * capacity
         sigma[BIAS] = tuning.bias * self.model.map[ERROR]
         sigma[SCALE] = tuning.scale * self.card.accuracy.resistance
@@ -419,3 +423,8 @@ class Kalman:
         self.model.map[:] = arrays["map"]
         self._time_s, self._current_a, self._unknown_s = (float(value) for value in arrays["clock"])
         self._publish(0.0)
+
+    def resume(self, time_s: float, current_a: float) -> None:
+        """After ``restore``: when, on the clock of the steps to come, the last step before it was, and the current of
+        one cell then (NaN = not known). What lies between is a gap like any other."""
+        self._time_s, self._current_a = time_s, current_a

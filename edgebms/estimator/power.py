@@ -133,6 +133,14 @@ class Power:
         self._charge_a = follow(self._charge_a, charge_a, self._charge_max_a, dt_s, self._tapers, hard)
         self._discharge_a = follow(self._discharge_a, discharge_a, self._discharge_max_a, dt_s, self._tapers, hard)
 
+    def state(self) -> tuple[float, float]:
+        """Where the ramps stand: charge and discharge limit of one cell, A."""
+        return self._charge_a, self._discharge_a
+
+    def restore(self, state: tuple[float, float]) -> None:
+        """Go on from where the ramps stood: a restart of a few seconds must not black out a house."""
+        self._charge_a, self._discharge_a = state
+
 
 def ramp(x: float, zero: float, full: float) -> float:
     """0 at ``zero``, 1 at ``full``, linear between, clipped beyond.
