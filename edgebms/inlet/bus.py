@@ -1,0 +1,284 @@
+"""A bus and the receive loop around its link: it opens, reads, counts, and opens again, for as long as it is let.
+
+One thread a bus. Whatever happens to the link ends in a ``LinkError``; then the link is closed and opened
+again with growing pauses. What was lost is counted and told as faults (``gateway_fault.py``).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from edgebms.clock import Clock
+from edgebms.config import BusConfig
+from edgebms.gateway_fault import GatewayFault
+from edgebms.inlet.frame import Frame
+from edgebms.inlet.inbox import Inbox
+from edgebms.inlet.link import Counts, Link, LinkError, Opener, open_link
+from edgebms.vocabulary import Level
+
+READ_S = 0.2
+"""How long a read waits: so late a stop is noticed at worst."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
+DOWN_S = 1.0
+"""A link that is back within this time was not down for anyone."""
+HELD_S = 10.0
+"""A fault stands so long after its end: a link that flaps is one alert, not a hundred."""
+LOST_FRAMES, LOST_WINDOW_S = 10, 60.0
+"""So many frames lost within the window are an alert; fewer stand in quality.warnings."""
+ECHO_S = 1.0
+SILENCE_LONGEST_S = 60.0
+"""A pack that sleeps all night is no reason to open its link every few seconds."""
+
+
+class Bus:
+    """One live bus. ``start`` it, ``close`` it; frames arrive in ``inbox``. packs: whom its faults concern."""
+
+    def __init__(
+        self,
+        settings: BusConfig,
+        clock: Clock,
+        inbox: Inbox,
+        packs: frozenset[str] | None = None,
+        opener: Opener = open_link,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.name = settings.name
+        self.packs = packs
+        self.counts = Counts()
+        self.problem = "not opened yet"
+        """Why the link is down, in words; "" while it is up."""
+        self._clock, self._inbox, self._opener = clock, inbox, opener
+        self._say = say or say_on_stderr
+        self._link: Link | None = None
+        self._stop = threading.Event()
+        self._down_since_ns: int | None = clock.now_ns()
+        self._heard_ns = clock.now_ns()
+        self._own_ids: frozenset[tuple[int, bool]] = frozenset()
+        self._echoes: deque[tuple[int, int, bytes]] = deque(maxlen=256)
+        self._conflict_ns: int | None = None
+        self._conflict_id = 0
+        self._faults = _Faults()
+        self._thread = threading.Thread(target=self._serve, name=f"edgebms-{settings.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading and close the link, within about ``READ_S``."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=2.0)
+
+    @property
+    def up(self) -> bool:
+        return self._link is not None
+
+    # ---- sending
+
+    def claim(self, ids: Iterable[tuple[int, bool]]) -> None:
+        """(arbitration id, extended) that we send on this bus: seen from another node, sending stops for good."""
+        self._own_ids = frozenset(ids)
+
+    @property
+    def conflict(self) -> bool:
+        """Another node sends one of our ids: nothing is sent any more until the daemon starts anew."""
+        return self._conflict_ns is not None
+
+    def send(self, frame: Frame) -> bool:
+        """Send ``frame`` now, from any thread. False: not sent (listen-only, down, full, or the ids are in conflict)."""
+        link = self._link
+        if link is None or not self.settings.transmit or self.conflict:
+            return False
+        if link.echoes:
+            self._echoes.append((self._clock.now_ns(), frame.arbitration_id, frame.data))
+        try:
+            return link.send(frame)
+        except LinkError as error:
+            self.problem = str(error)
+            return False
+
+    # ---- the thread
+
+    def _serve(self) -> None:
+        pause_s = FIRST_PAUSE_S
+        silent_s = self.settings.silent_s
+        while not self._stop.is_set():
+            heard = self.counts.frames
+            try:
+                self._link = self._opener(self.settings, self.counts, self._clock.now_ns)
+                self._up()
+                self._receive(self._link, silent_s)
+            except LinkError as error:
+                self._down(str(error))
+            except Exception as error:  # a driver that raises anything else must not end the thread
+                self._down(f"{type(error).__name__}: {error}")
+            finally:
+                self._close_link()
+            if self.counts.frames > heard:
+                pause_s, silent_s = FIRST_PAUSE_S, self.settings.silent_s
+            elif not self.problem:
+                pause_s, silent_s = FIRST_PAUSE_S, min(2 * silent_s, SILENCE_LONGEST_S)
+            if self._stop.wait(pause_s):
+                return
+            pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+            self.counts.reconnects += 1
+
+    def _close_link(self) -> None:
+        link, self._link = self._link, None
+        if link is None:
+            return
+        try:
+            link.close()
+        except Exception as error:  # it is given up either way
+            self._say(f"bus {self.name}: closing: {error}")
+
+    def _up(self) -> None:
+        if self.problem:
+            self._say(f"bus {self.name}: open ({self.settings.interface} {self.settings.channel or ''})")
+        self.problem = ""
+        self._down_since_ns = None
+
+    def _down(self, why: str) -> None:
+        if self._down_since_ns is None:
+            self._down_since_ns = self._clock.now_ns()
+        if why != self.problem:  # once for each reason, not at each attempt
+            self._say(f"bus {self.name}: down: {why}")
+        self.problem = why
+
+    def _receive(self, link: Link, silent_s: float) -> None:
+        """Read until the link breaks (LinkError), or has given nothing for ``silent_s``: an adapter that lost its
+        power and came back listens to nobody until it is opened again."""
+        opened_ns = self._clock.now_ns()
+        bus_off = self.counts.bus_off
+        while not self._stop.is_set():
+            frames = link.read(READ_S)
+            now_ns = self._clock.now_ns()
+            if self.counts.bus_off != bus_off:
+                bus_off = self.counts.bus_off
+                self._faults.bus_off(now_ns)
+            if not frames:
+                if now_ns - max(self._heard_ns, opened_ns) > silent_s * 1e9:
+                    return
+                continue
+            self._heard_ns = now_ns
+            if self._own_ids:
+                self._look_for_our_ids(link, frames, now_ns)
+            self.counts.overflow += self._inbox.put(frames)
+
+    def _look_for_our_ids(self, link: Link, frames: list[Frame], now_ns: int) -> None:
+        for frame in frames:
+            if (frame.arbitration_id, frame.extended) not in self._own_ids:
+                continue
+            if link.echoes and self._is_echo(frame, now_ns):
+                continue
+            if self._conflict_ns is None:
+                self._say(f"bus {self.name}: another node sends our id {frame.arbitration_id:#x}: sending stops")
+                self._conflict_id = frame.arbitration_id
+                self._conflict_ns = now_ns
+
+    def _is_echo(self, frame: Frame, now_ns: int) -> bool:
+        while self._echoes and now_ns - self._echoes[0][0] > ECHO_S * 1e9:
+            self._echoes.popleft()
+        for sent in self._echoes:
+            if sent[1:] == (frame.arbitration_id, frame.data):
+                self._echoes.remove(sent)
+                return True
+        return False
+
+    # ---- the loop's thread
+
+    def faults(self, now_ns: int) -> tuple[GatewayFault, ...]:
+        """What is wrong with this bus now."""
+        found = self._faults.look(self.name, self.packs, self.counts, self._down_since_ns, now_ns)
+        if self._conflict_ns is not None:
+            found.append(
+                GatewayFault(
+                    f"address_conflict.{self.name}",
+                    Level.WARNING,
+                    float(self._conflict_id),
+                    math.nan,
+                    "id",
+                    self._conflict_ns,
+                    self.packs,
+                )
+            )
+        silent_s = (now_ns - self._heard_ns) / 1e9
+        if self._link is not None and silent_s > self.settings.silent_s:
+            found.append(GatewayFault(f"silent.{self.name}", Level.NONE, silent_s, self.settings.silent_s, "s", self._heard_ns, self.packs))
+        return tuple(found)
+
+
+class _Faults:
+    """Which faults of a bus stand: looked at in the loop's thread, but for ``bus_off``."""
+
+    def __init__(self) -> None:
+        self._bus_off_ns: tuple[int, int] | None = None
+        self._down: tuple[int, int] | None = None
+        """(since, last seen)"""
+        self._longest_down_s = 0.0
+        self._lost = 0
+        self._losses: deque[tuple[int, int]] = deque()
+        self._lost_since_ns: int | None = None
+
+    def bus_off(self, now_ns: int) -> None:
+        since_ns = self._bus_off_ns[0] if self._bus_off_ns is not None and now_ns - self._bus_off_ns[1] < HELD_S * 1e9 else now_ns
+        self._bus_off_ns = (since_ns, now_ns)
+
+    def look(self, bus: str, packs: frozenset[str] | None, counts: Counts, down_since_ns: int | None, now_ns: int) -> list[GatewayFault]:
+        found = []
+        down_s = (now_ns - down_since_ns) / 1e9 if down_since_ns is not None else 0.0
+        if down_since_ns is not None and down_s >= DOWN_S:
+            since_ns = self._down[0] if self._down is not None else down_since_ns
+            self._down = (since_ns, now_ns)
+            self._longest_down_s = max(self._longest_down_s, down_s)
+        if self._down is not None:
+            if now_ns - self._down[1] > HELD_S * 1e9:
+                self._down, self._longest_down_s = None, 0.0
+            else:
+                found.append(
+                    GatewayFault(
+                        f"link_down.{bus}",
+                        Level.WARNING,
+                        round(self._longest_down_s, 3),
+                        DOWN_S,
+                        "s",
+                        self._down[0],
+                        packs,
+                        counts.reconnects,
+                    )
+                )
+        if self._bus_off_ns is not None:
+            if now_ns - self._bus_off_ns[1] > HELD_S * 1e9:
+                self._bus_off_ns = None
+            else:
+                found.append(
+                    GatewayFault(f"bus_off.{bus}", Level.WARNING, counts.bus_off, 1.0, "times", self._bus_off_ns[0], packs, counts.bus_off)
+                )
+        found += self._look_at_losses(bus, packs, counts, now_ns)
+        return found
+
+    def _look_at_losses(self, bus: str, packs: frozenset[str] | None, counts: Counts, now_ns: int) -> list[GatewayFault]:
+        lost = counts.lost
+        if lost != self._lost:
+            self._losses.append((now_ns, lost - self._lost))
+            self._lost = lost
+        while self._losses and now_ns - self._losses[0][0] > LOST_WINDOW_S * 1e9:
+            self._losses.popleft()
+        recent = sum(count for _, count in self._losses)
+        if not recent:
+            self._lost_since_ns = None
+            return []
+        if recent >= LOST_FRAMES and self._lost_since_ns is None:
+            self._lost_since_ns = now_ns
+        level = Level.WATCH if self._lost_since_ns is not None else Level.NONE
+        since_ns = self._lost_since_ns if self._lost_since_ns is not None else self._losses[0][0]
+        return [GatewayFault(f"frames_lost.{bus}", level, float(recent), float(LOST_FRAMES), "frames", since_ns, packs, lost)]
+
+
+def say_on_stderr(text: str) -> None:
+    print(f"edgebms: {text}", file=sys.stderr, flush=True)
