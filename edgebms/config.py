@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
@@ -97,6 +97,31 @@ class BusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     options: dict[str, str | int | float | bool] = {}
 
 
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept on disk: checkpoints, black boxes, the audit log (docs/record.md).
+
+    folder: where; "" = nothing is kept and nothing survives a restart.
+    checkpoint_s: how much a power cut may cost. checkpoint_mb_per_day: what checkpoints may write; where
+    checkpoint_s would be more, they come less often.
+    unknown_off_h: how long the gateway is taken to have been off where no clock tells.
+    before_s, after_s: what a black box holds around an alert of ``level`` or above. memory_mb: what may wait for
+    an alert in memory, a pack. box_mb: largest black box; boxes_mb: all of a pack's, the oldest go first.
+    audit_mb: the audit log of a pack.
+    """
+
+    folder: str = ""
+    checkpoint_s: Annotated[float, Meta(ge=1, le=86400)] = 60.0
+    checkpoint_mb_per_day: Positive = 200.0
+    unknown_off_h: Positive = 24.0
+    before_s: Annotated[float, Meta(ge=1, le=86400)] = 600.0
+    after_s: Annotated[float, Meta(ge=1, le=86400)] = 300.0
+    level: Literal["watch", "warning", "critical"] = "warning"
+    memory_mb: Positive = 32.0
+    box_mb: Positive = 64.0
+    boxes_mb: Positive = 512.0
+    audit_mb: Positive = 16.0
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. At least one pack. bus: what ``edgebms run`` listens to; a replay needs none."""
 
@@ -105,6 +130,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: Site = Site()
     students: Students = Students()
     output: Output = Output()
+    record: Record = Record()
 
 
 def parse(text: str, where: str = "config") -> Config:
