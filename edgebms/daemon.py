@@ -1,0 +1,287 @@
+"""The process around the loop: buses in, outlets out, signals, systemd, reload, shutdown.
+
+The main thread runs the loop and nothing else that takes long: buses read in threads of their own,
+outlets write in theirs, a reload builds its new lines in one. The loop sleeps until a frame comes or
+the next tick is due.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import signal
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Protocol
+
+from edgebms import config as configuration
+from edgebms.assembly import build_lines
+from edgebms.clock import MonotonicClock
+from edgebms.config import BusConfig, Config
+from edgebms.decision.types import Decision, encode
+from edgebms.errors import ConfigError, EdgebmsError
+from edgebms.gateway_fault import GatewayFault
+from edgebms.inlet.bus import Bus
+from edgebms.inlet.inbox import Inbox
+from edgebms.loop import Loop, PackLine
+from edgebms.notify import NOTICE, WARNING, Notify, say
+from edgebms.reload import carry_over
+from edgebms.vocabulary import Level
+from edgebms.wallclock import synchronised
+from edgebms.worker import Worker
+
+TICK_S = 0.1
+BACKLOG_S = 1.0
+"""While frames wait, time stands still for so long at most: they are older than the clock."""
+CLOCK_EVERY_S = 10.0
+WATCHDOG_SHARE = 4
+"""The watchdog is fed so often within its time, if decisions come."""
+FAILURES, FAILURES_S = 3, 60.0
+"""So many failures of the packs' lines within the time end the process: systemd starts it afresh."""
+
+
+class Outlet(Protocol):
+    """Where decisions go. Neither call may block: a slow outlet has a queue and a thread of its own."""
+
+    def offer(self, decision: Decision, line: bytes) -> None: ...
+
+    def close(self) -> None:
+        """Write what is queued, within a stated time."""
+        ...
+
+
+class Daemon:
+    """``run`` returns the exit code: 0 after SIGTERM or SIGINT. Raises EdgebmsError where the first
+    configuration is wrong; a wrong one at a reload is a fault that is told, and the old one goes on."""
+
+    def __init__(self, path: Path, open_outlets: Callable[[Config], list[Outlet]], notify: Notify | None = None) -> None:
+        self._path = path
+        self._open_outlets = open_outlets
+        self._notify = notify or Notify()
+        self._clock = MonotonicClock(synchronised())
+        self._clock_due_ns = 0
+        self._inbox = Inbox()
+        self._buses: dict[str, Bus] = {}
+        self._outlets: list[Outlet] = []
+        self._stopping = False
+        self._reload_asked = False
+        self._building: _Building | None = None
+        self._own_faults: dict[str, GatewayFault] = {}
+        self._failures_ns: list[int] = []
+        self._fed_ns = 0
+        self._feed_every_ns = round(self._notify.watchdog_s * 1e9 / WATCHDOG_SHARE)
+        self._config = load(path)
+        self._lines = self._build(self._config)
+        self._loop = self._make_loop()
+
+    def run(self) -> int:
+        signal.signal(signal.SIGTERM, self._on_stop)
+        signal.signal(signal.SIGINT, self._on_stop)
+        signal.signal(signal.SIGHUP, self._on_reload)
+        self._outlets = self._open_outlets(self._config)
+        try:
+            self._use_buses(self._config.bus)
+            # what was built so far stays: the collector need not look at it again and again
+            gc.collect()
+            gc.freeze()
+            self._notify.ready(self._status())
+            say(f"ready: {self._status()}", NOTICE)
+            self._serve()
+        finally:
+            self._notify.stopping()
+            self._close()
+        say("stopped", NOTICE)
+        return 0
+
+    # ---- the loop
+
+    def _serve(self) -> None:
+        inbox, clock = self._inbox, self._clock
+        tick_ns, backlog_ns = round(TICK_S * 1e9), round(BACKLOG_S * 1e9)
+        ticked_ns = clock.now_ns()
+        while not self._stopping:
+            wait_ns = ticked_ns + tick_ns - clock.now_ns()
+            frame = inbox.get(max(wait_ns, 0) / 1e9) if wait_ns > 0 or inbox else None
+            if frame is not None:
+                try:
+                    self._loop.frame(frame)
+                except Exception:  # one pack's line: the others and the next frame go on
+                    self._failed()
+            now_ns = clock.now_ns()
+            if now_ns - ticked_ns < (backlog_ns if inbox else tick_ns):
+                continue
+            ticked_ns = now_ns
+            try:
+                self._loop.tick()
+            except Exception:  # as above
+                self._failed()
+            self._attend(now_ns)
+
+    def _attend(self, now_ns: int) -> None:
+        """What is looked at each tick."""
+        if now_ns >= self._clock_due_ns:
+            self._clock_due_ns = now_ns + round(CLOCK_EVERY_S * 1e9)
+            self._clock.synchronised = synchronised()
+        if self._reload_asked and self._building is None:
+            self._reload_asked = False
+            self._begin_reload()
+        if self._building is not None and self._building.done.is_set():
+            self._end_reload(self._building)
+            self._building = None
+
+    def _emit(self, decision: Decision) -> None:
+        line = encode(decision)
+        for outlet in self._outlets:
+            outlet.offer(decision, line)
+        if self._feed_every_ns:
+            now_ns = self._clock.now_ns()
+            if now_ns - self._fed_ns >= self._feed_every_ns:
+                self._fed_ns = now_ns
+                self._notify.watchdog()
+
+    def _faults(self, pack: str) -> tuple[GatewayFault, ...]:
+        found = [fault for fault in self._own_faults.values() if fault.concerns(pack)]
+        now_ns = self._clock.now_ns()
+        for bus in self._buses.values():
+            if bus.packs is None or pack in bus.packs:
+                found += bus.faults(now_ns)
+        return tuple(found)
+
+    def _failed(self) -> None:
+        """A line raised: a fault of ours. Its packs' lines are built anew, latches kept; too often ends the process."""
+        now_ns = self._clock.now_ns()
+        say(f"a pack's line failed:\n{traceback.format_exc()}", WARNING)
+        self._failures_ns = [at_ns for at_ns in self._failures_ns if now_ns - at_ns < FAILURES_S * 1e9] + [now_ns]
+        if len(self._failures_ns) >= FAILURES:
+            raise RuntimeError(f"{FAILURES} failures within {FAILURES_S:g} s")
+        self._fault("line_failed", Level.WARNING, float(len(self._failures_ns)), float(FAILURES), "times")
+        built = self._build(self._config)
+        for name, line in built.items():
+            carry_over(self._lines[name], line, whole=False)
+        self._lines = built
+        self._loop = self._make_loop()
+
+    # ---- building
+
+    def _build(self, config: Config) -> dict[str, PackLine]:
+        return build_lines(config, Worker(self._clock, config.students.deadline_ms / 1e3).ask)
+
+    def _make_loop(self) -> Loop:
+        return Loop(self._lines.values(), self._clock, self._emit, self._clock.now_ns, self._faults)
+
+    def _use_buses(self, wanted: tuple[BusConfig, ...]) -> None:
+        """Close what is no longer wanted, keep what stayed the same, open the rest."""
+        keep = {bus.name: bus for bus in wanted}
+        for name, bus in list(self._buses.items()):
+            if keep.get(name) != bus.settings:
+                bus.close()
+                del self._buses[name]
+        for name, settings in keep.items():
+            packs = frozenset(pack.name for pack in self._config.pack if pack.channel in (None, name))
+            if name in self._buses:
+                self._buses[name].packs = packs
+                continue
+            bus = Bus(settings, self._clock, self._inbox, packs, say=lambda text: say(text, WARNING))
+            self._buses[name] = bus
+            bus.start()
+
+    def _status(self) -> str:
+        return f"{len(self._config.pack)} pack(s) on {', '.join(bus.name for bus in self._config.bus)}"
+
+    def _fault(self, rule: str, level: Level, value: float = math.nan, limit: float = math.nan, unit: str = "") -> None:
+        known = self._own_faults.get(rule)
+        since_ns = known.since_ns if known is not None else self._clock.now_ns()
+        self._own_faults[rule] = GatewayFault(rule, level, value, limit, unit, since_ns)
+
+    # ---- reload
+
+    def _begin_reload(self) -> None:
+        self._notify.reloading()
+        self._building = _Building(self._path, self._build)
+
+    def _end_reload(self, building: _Building) -> None:
+        if building.error is not None or building.config is None:
+            say(f"reload refused, the old configuration goes on: {building.error}", WARNING)
+            self._fault("config_refused", Level.WARNING)
+        else:
+            self._own_faults.pop("config_refused", None)
+            self._swap(building.config, building.lines)
+            say(f"reloaded: {self._status()}", NOTICE)
+        self._notify.ready(self._status())
+
+    def _swap(self, config: Config, lines: dict[str, PackLine]) -> None:
+        """The new lines take the place of the old between two frames."""
+        old_packs = {pack.name: pack for pack in self._config.pack}
+        for pack in config.pack:
+            if pack.name in old_packs:
+                carry_over(self._lines[pack.name], lines[pack.name], whole=old_packs[pack.name] == pack)
+        old, self._config, self._lines = self._config, config, lines
+        self._loop = self._make_loop()
+        self._use_buses(config.bus)
+        if changed(old, config):
+            # the new outlets first: a decision goes to one or the other
+            outlets, self._outlets = self._outlets, self._open_outlets(config)
+            for outlet in outlets:
+                outlet.close()
+
+    # ---- the end
+
+    def _on_stop(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._stopping = True
+        self._inbox.wake()
+
+    def _on_reload(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self._reload_asked = True
+
+    def _close(self) -> None:
+        for bus in self._buses.values():
+            bus.close()
+        for outlet in self._outlets:
+            try:
+                outlet.close()
+            except Exception as error:  # the next outlet is closed all the same
+                say(f"closing an outlet: {error}", WARNING)
+
+
+class _Building:
+    """A new configuration's lines, made beside the running loop."""
+
+    def __init__(self, path: Path, build: Callable[[Config], dict[str, PackLine]]) -> None:
+        self.config: Config | None = None
+        self.lines: dict[str, PackLine] = {}
+        self.error: EdgebmsError | None = None
+        self.done = threading.Event()
+        self._path, self._build = path, build
+        threading.Thread(target=self._run, name="edgebms-reload", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            config = load(self._path)
+            self.lines = self._build(config)
+            self.config = config
+        except EdgebmsError as error:
+            self.error = error
+        except Exception as error:  # whatever it is, the old configuration goes on
+            self.error = ConfigError(f"{type(error).__name__}: {error}", where=str(self._path), mend="report it")
+        finally:
+            self.done.set()
+
+
+def load(path: Path) -> Config:
+    """The configuration at ``path``, which must name a bus. Raises ConfigError."""
+    config = configuration.load(path)
+    if not config.bus:
+        raise ConfigError(
+            "names no bus to listen to", where=f"{path}: bus", mend="add a [[bus]] with name, interface and channel (docs/integrator.md)"
+        )
+    return config
+
+
+def changed(old: Config, new: Config) -> bool:
+    """Do the outlets have to be opened anew?"""
+    return old.output != new.output
