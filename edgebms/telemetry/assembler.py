@@ -58,6 +58,7 @@ class Assembler:
         self._required_at = np.flatnonzero(self._required)
         self._outside = [slot.outside for slot in slots]
         self._counters = [-1] * len(profile.routes)
+        self._heard = [NEVER_NS] * len(profile.routes)
         self._seen = [0] * len(slots)
         self._generation = 1
         self._remaining = self._required_count
@@ -68,7 +69,7 @@ class Assembler:
         self._due_ns: int | None = None
         self._timeout_ns = round(rule.timeout_periods * profile.period_s * 1e9)
         self._silence_ns = max(self._timeout_ns, SILENCE_NS)
-        self._beyond_ns = int(self._stale_ns.max())
+        self._beyond_ns = self._restart_ns = int(self._stale_ns.max())
         self._beyond_until_ns = NEVER_NS
         self._outside_touched = False
         self._faults: dict[FrameFault, int] = {}
@@ -104,9 +105,15 @@ class Assembler:
         if counter is not None:
             count = (data[counter.byte] >> counter.shift) & counter.mask
             if count == self._counters[number]:
-                self._refuse(FrameFault.COUNTER)
-                return None
+                # after a silence it is a sender that starts again, or another log, that happens to stand there
+                if time_ns - self._heard[number] <= self._restart_ns:
+                    self._heard[number] = time_ns
+                    self._refuse(FrameFault.COUNTER)
+                    return None
+                if time_ns - self._latest_ns > self._restart_ns:
+                    self._sweep = -1
             self._counters[number] = count
+            self._heard[number] = time_ns
         beside = NO_SLOT
         if mux is not None:
             beside = slot

@@ -178,6 +178,17 @@ def test_a_sender_that_repeats_itself_is_refused_and_goes_stale() -> None:
     assert sum(count for _, count in refused) == repeated
 
 
+def test_a_sender_that_starts_again_at_the_same_count_is_heard() -> None:
+    bench = Bench()
+    first = bench.sweep(3.7)
+    restarted = Encoder("edgebms", 16, 4, channel="can0")
+    frames = restarted.encode(bench.time_ns + 60 * S, np.full(16, 3.8), np.full(4, 25.0), 0.0, 60.8)
+    (snapshot,) = bench.push(frames)
+    assert first.complete and snapshot.complete
+    assert snapshot.cell_voltage_v.tolist() == pytest.approx([3.8] * 16)
+    assert snapshot.refused_frames == ()
+
+
 def test_short_error_and_remote_frames_are_counted_not_read() -> None:
     bench = Bench()
     frames = bench.frames(3.7)

@@ -155,7 +155,7 @@ def agree(name: str, snapshot: Snapshot, mirror: Mirror) -> int:
 
 
 @pytest.mark.parametrize("name", sorted(PACKS))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False), st.integers(1, 120))
 def test_random_frames_never_crash_and_never_invent(name: str, random: Any, count: int) -> None:
     pack, profile, database = compiled(name)

@@ -206,7 +206,7 @@ def test_contactors_of_several_signals() -> None:
     assert late is not None and late.contactors is Contactor.UNKNOWN  # 0x5A3 is stale
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | st.text(max_size=200))
 def test_random_bytes_as_profiles_are_refused(tmp_path: Path, data: bytes | str) -> None:
     path = tmp_path / "x.toml"
@@ -238,14 +238,14 @@ def mutated(text: str, chance: random.Random) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", ["foxbms2", "hyundai_kona", "victron_lv", "gm_volt"])
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@pytest.mark.parametrize("name", ["hyundai_kona", "victron_lv", "gm_volt"])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32))
 def test_mutated_profiles_and_dbcs_load_or_are_refused(tmp_path: Path, name: str, seed: int) -> None:
     chance = random.Random(seed)
     profile = (CATALOGUE / "profiles" / f"{name}.toml").read_text()
     dbc = (CATALOGUE / "dbc" / f"{name}.dbc").read_text()
-    if chance.random() < 0.7 or name == "foxbms2":
+    if chance.random() < 0.6:
         profile = mutated(profile, chance)
     else:
         dbc = mutated(dbc, chance)

@@ -35,8 +35,10 @@ def read(bits: list[Bits], data: bytes) -> tuple[np.ndarray, np.ndarray]:
 
 
 def equal(got: float, expected: float) -> bool:
-    # an integer beyond 2**53 is exact in cantools and the nearest double here
-    return (math.isnan(got) and math.isnan(expected)) or got == expected or math.isclose(got, expected, rel_tol=2.0**-52)
+    if math.isnan(got) or math.isnan(expected):
+        return math.isnan(got) and math.isnan(expected)
+    # an integer beyond 2**53 is exact in cantools and a double here
+    return got == expected or (abs(expected) > 2.0**53 and math.isclose(got, expected, rel_tol=2.0**-50))
 
 
 def payloads(length: int, random: np.random.Generator) -> list[bytes]:
@@ -48,7 +50,7 @@ def payloads(length: int, random: np.random.Generator) -> list[bytes]:
         bytes([0x55] * length),
         bytes([0xAA] * length),
     ]
-    return ones + [random.bytes(length) for _ in range(10)]
+    return ones + [random.bytes(length) for _ in range(4)]
 
 
 def with_mux(data: bytes, bits: Bits, value: int) -> bytes:
@@ -114,7 +116,7 @@ def one_signal(line: str, length: int, extra: str = "") -> Any:
     return cantools.database.load_string(text, database_format="dbc", strict=True).messages[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     start=st.integers(0, 511),
     length=st.integers(1, 64),
@@ -155,7 +157,7 @@ def test_a_missing_dbc_is_said_in_one_sentence() -> None:
         load_dbc(Path(__file__).parent / "none.dbc", "a profile")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=300))
 def test_random_bytes_as_dbc_are_refused_or_read(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("dbc") / "x.dbc"
