@@ -17,7 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
-from edgebms.estimator.cell_model import ERROR, EXCHANGE, GAS_OVER_FARADAY, HYSTERESIS, KELVIN, PAIRS, R0, RATE, RC, CellModel
+from edgebms.estimator.cell_model import (
+    ERROR,
+    EXCHANGE,
+    GAS_OVER_FARADAY,
+    HYSTERESIS,
+    KELVIN,
+    PAIRS,
+    R0,
+    RATE,
+    RC,
+    T_HIGH_C,
+    T_LOW_C,
+    CellModel,
+)
 from edgebms.vocabulary import Source
 
 Floats = NDArray[np.float64]
@@ -29,6 +42,8 @@ MOVED = 1 + PAIRS
 SOC_MIN, SOC_MAX = -0.08, 1.05
 SCALE_MAX = 1.5
 SLOPE_SIGMA = 0.02
+LEAST_VARIANCE = 1e-10
+"""Rounding must not make a variance negative."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,7 @@ class Kalman:
         self._rest_a = REST_C * card.capacity_ah
         self._x = np.zeros((STATES, cells))
         self._p = np.zeros((STATES, STATES, cells))
+        self._variances = np.einsum("iic->ic", self._p)  # a view of the diagonal
         self._h = np.ones((STATES, cells))
         self._keep = np.ones((STATES, cells))
         self._gain_a = np.zeros((MOVED, cells))
@@ -159,7 +175,7 @@ class Kalman:
     ) -> None:
         known = np.isfinite(voltage_v)
         measured_c = np.isfinite(temperature_c)
-        np.copyto(self._temperature_c, temperature_c, where=measured_c)
+        np.copyto(self._temperature_c, np.minimum(np.maximum(temperature_c, T_LOW_C), T_HIGH_C), where=measured_c)
         temperature = self._temperature_c
         if not measured_c.all():
             temperature = np.nan_to_num(temperature, nan=25.0)
@@ -314,6 +330,7 @@ class Kalman:
         innovation[~known] = 0.0
         x += ph * innovation
         p -= np.multiply(ph[:, None], ph[None, :], out=self._outer)
+        np.maximum(self._variances, LEAST_VARIANCE, out=self._variances)
         np.maximum(x[SOC], SOC_MIN, out=x[SOC])
         np.minimum(x[SOC], SOC_MAX, out=x[SOC])
         np.maximum(x[SCALE], -SCALE_MAX, out=x[SCALE])

@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from simulated import drive, simulate
 
 from edgebms.cellcard import load_card
@@ -274,3 +276,29 @@ def test_many_logs_beside_each_other_are_what_each_is_alone():
     for i in range(2):
         alone, _ = follow(Kalman(CARD, 1), currents[i], logs[i])
         assert many.soc[i] == pytest.approx(alone[-1, 0], abs=1e-12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.floats(0, 1e7), st.just(float("nan"))),
+            st.one_of(st.floats(-1e4, 1e4), st.just(float("nan"))),
+            st.one_of(st.floats(-1e3, 1e3), st.sampled_from([float("nan"), float("inf")])),
+            st.one_of(st.floats(-300, 1e3), st.just(float("nan"))),
+        ),
+        min_size=1,
+        max_size=25,
+    )
+)
+def test_whatever_comes_in_nothing_breaks_and_sigma_stays_a_sigma(rows):
+    kalman = Kalman(LFP, 2)
+    time_s = 0.0
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        for gap_s, current, voltage, temperature in rows:
+            time_s = max(time_s + gap_s, time_s) if gap_s == gap_s else gap_s
+            kalman.step(time_s, current, np.array([voltage, 3.3]), np.array([temperature, 25.0]))
+            time_s = time_s if time_s == time_s else 0.0
+            known = ~np.isnan(kalman.soc)
+            assert np.isfinite(kalman.soc_sigma[known]).all() and (kalman.soc_sigma[known] > 0).all()
+            assert (np.abs(kalman.soc[known] - 0.5) < 0.6).all()
