@@ -188,6 +188,14 @@ def test_the_slope_is_a_straight_line_from_twenty_minutes_on():
     assert falls.rest_fall_v_per_h[:6] == pytest.approx(expected, abs=1e-9)
 
 
+def test_samples_missing_in_a_rest_are_left_out():
+    falling = Falling()
+    for k in range(160):
+        voltage = off(-0.02 * k * 30 / 3600 if k not in (70, 71, 72) else NAN)
+        falls = falling.show(30.0, voltage_v=voltage)
+    assert falls.rest_fall_v_per_h[CELL] == pytest.approx(0.02, rel=1e-3)
+
+
 @pytest.mark.parametrize(("seconds", "known"), [(3000, False), (3030, True)])
 def test_a_rest_is_judged_after_twenty_and_thirty_minutes(seconds, known):
     assert np.isfinite(rest(Falling(), seconds).rest_fall_v_per_h[CELL]) == known

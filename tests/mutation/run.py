@@ -220,30 +220,28 @@ def put_in(mutant: Mutant) -> None:
         last = mutant.scope.split(".")[-1]
         _function(live[last]).__code__ = _function(new[last]).__code__
         return
-    if mutant.scope:
-        _class_attributes(module, namespace, mutant.scope)
-        return
     for name, value in namespace.items():
-        if name.startswith("__") or isinstance(value, type | FunctionType | ModuleType):
-            continue
         old = module.__dict__.get(name)
+        if old is None or value is old or name.startswith("__") or isinstance(value, ModuleType):
+            continue
+        made_here = getattr(value, "__module__", None) == module.__name__
         for other in list(sys.modules.values()):
-            if getattr(other, "__name__", "").startswith(PACKAGE) and other.__dict__.get(name) is old:
+            if made_here:
+                _replace(other, old, value)
+            elif getattr(other, "__name__", "").startswith(PACKAGE) and other.__dict__.get(name) is old:
                 other.__dict__[name] = value
+
+
+def _replace(module: ModuleType, old: object, new: object) -> None:
+    """Put ``new`` wherever ``module`` had imported ``old``."""
+    for name, value in list(getattr(module, "__dict__", {}).items()):
+        if value is old:
+            with contextlib.suppress(TypeError):
+                setattr(module, name, new)
 
 
 def _function(member: object) -> FunctionType:
     return member.fget if isinstance(member, property) else member  # type: ignore[return-value]
-
-
-def _class_attributes(module: ModuleType, namespace: dict[str, object], scope: str) -> None:
-    """A changed class body: the new class takes the old one's place wherever it was imported."""
-    old, new = module.__dict__[scope], namespace[scope]
-    for other in list(sys.modules.values()):
-        for name, value in list(getattr(other, "__dict__", {}).items()):
-            if value is old:
-                with contextlib.suppress(TypeError):
-                    setattr(other, name, new)
 
 
 def main() -> int:
