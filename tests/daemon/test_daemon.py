@@ -1,10 +1,9 @@
 """``edgebms run`` as a process: fed over SLCAN on a pseudo-terminal, watched by a service manager."""
 
-import signal
 import time
 
 import pytest
-from adapter import Adapter, Pack, Process, faults, seen, slcan_config, slcan_line
+from adapter import Adapter, Pack, Process, seen, slcan_config, slcan_line
 
 
 @pytest.fixture
