@@ -394,3 +394,116 @@ def test_foxbms_an_unknown_multiplexer_value_is_beyond_the_profile() -> None:
     snapshot = assembler.push(Frame(S + 31, 0x233, values))
     assert snapshot is not None and set(snapshot.cell_reason.tolist()) == {Reason.BEYOND_PROFILE}
     assert dict(snapshot.refused_frames) == {"unknown_multiplexer": 1}
+
+
+def test_a_cell_and_a_probe_that_stand_while_the_others_move_are_frozen() -> None:
+    bench = Bench(period_s=1.0)
+    random = np.random.default_rng(4)
+    seen = []
+    for second in range(900):
+        bench.time_ns += 9 * PERIOD_NS
+        load = 0.2 * np.sin(second / 40)
+        volts = 3.7 + load + random.normal(0, 0.002, 16)
+        degrees = 25 + second / 20 + random.normal(0, 0.2, 4)
+        if second > 100:
+            volts[5] = 3.65
+            degrees[2] = 30.0
+        snapshot = bench.sweep(volts, degrees, current_a=200 * np.sin(second / 40))
+        seen.append((snapshot.cell_reason.tolist(), snapshot.temperature_reason.tolist()))
+    assert all(not any(cells) and not any(probes) for cells, probes in seen[:160])
+    assert all(cells == [Reason.FROZEN if cell == 5 else 0 for cell in range(16)] for cells, _ in seen[300:])
+    assert all(probes == [0, 0, Reason.FROZEN, 0] for _, probes in seen[700:])
+    assert math.isnan(snapshot.cell_voltage_v[5])
+    bench.time_ns += 9 * PERIOD_NS
+    assert not bench.sweep(3.7 + random.normal(0, 0.002, 16), [70, 70.1, 70.2, 70.3]).cell_reason.any()
+
+
+def test_a_pack_that_repeats_all_its_cells_under_a_moving_current_is_frozen() -> None:
+    bench = Bench(period_s=1.0)
+    for second in range(120):
+        bench.time_ns += 9 * PERIOD_NS
+        snapshot = bench.sweep(3.7, current_a=100.0 if second % 20 < 10 else -50.0)
+        if second < 60:
+            assert not snapshot.cell_reason.any()
+    assert set(snapshot.cell_reason.tolist()) == {Reason.FROZEN}
+
+
+class Fox:
+    """A foxBMS 2 of 8 cells and 12 probes on its own bus."""
+
+    def __init__(self) -> None:
+        self.pack = PackConfig(name="pack", profile="foxbms2", card="none", cells=8, probes=12, firmware="1.9.0")
+        self.assembler = Assembler(load_profile("foxbms2", self.pack), self.pack)
+        self.database: Any = cantools.database.load_file(dbc_path("foxbms2"), strict=True)
+        self.time_ns = 10 * S
+
+    def send(self, name: str, values: dict[str, float]) -> Snapshot | None:
+        self.time_ns += 1_000_000
+        message = self.database.get_message_by_name(name)
+        return self.assembler.push(Frame(self.time_ns, message.frame_id, message.encode(values, strict=False)))
+
+    def cycle(self, hottest: float = 30, coldest: float = 25, invalid: int = -1, silent: int = -1) -> Snapshot:
+        self.send("PackMinMaxCellTemperature", {"MaximumCellTemperature": hottest, "MinimumCellTemperature": coldest})
+        for mux in range(2):
+            cells = range(4 * mux, 4 * mux + 4)
+            self.send(
+                "CellVoltages",
+                {
+                    "CellVoltages_Mux": mux,
+                    **{f"CellVoltage_{n:03d}": 3300 for n in cells},
+                    **{f"CellVoltage_{n:03d}_Valid": 1 for n in cells},
+                },
+            )
+            probes = range(6 * mux, 6 * mux + 6)
+            if mux != silent:
+                flags = {f"CellTemperature_{n:03d}_Valid": int(n != invalid) for n in probes}
+                self.send("CellTemperatures", {"CellTemperatures_Mux": mux, **{f"CellTemperature_{n:03d}": 26 for n in probes}, **flags})
+        snapshot = self.send("PackValuesP0", {"BatteryVoltage": 26.4, "Current": 0})
+        assert snapshot is not None
+        self.time_ns += PERIOD_NS - 6_000_000
+        return snapshot
+
+
+def test_runaway_view_is_made_of_sweep_and_broadcast() -> None:
+    fox = Fox()
+    view = fox.cycle().runaway_view
+    # the sweep of two frames takes 0.4 s; the broadcast sees the hottest each 0.1 s, others once they are 5 K warmer
+    by_sweep, by_broadcast = 0.4 * 9 + 0.1, 5 + 3.3
+    assert view.worst_s == pytest.approx(min(by_sweep, by_broadcast), abs=0.01)
+    assert (view.uncovered_cells, view.saturated) == (0, False)
+    assert fox.cycle(hottest=26, coldest=26).runaway_view.worst_s == pytest.approx(3.3, abs=0.02)
+    # a probe that the BMS itself calls invalid is in no broadcast either: probe 1 watches cell 1
+    assert fox.cycle(invalid=0).runaway_view.uncovered_cells == 1
+    # one whose frame is lost is still in the broadcast
+    for _ in range(30):
+        view = fox.cycle(silent=1).runaway_view
+    assert view.uncovered_cells == 0
+    assert fox.cycle(hottest=127).runaway_view.saturated
+
+
+def test_foxbms_saturated_broadcast_leaves_the_sweep_alone_to_watch() -> None:
+    fox = Fox()
+    fox.cycle()
+    for _ in range(30):
+        view = fox.cycle(hottest=127, silent=1).runaway_view
+    assert view.saturated
+    assert view.uncovered_cells == 4
+    extreme = fox.cycle(hottest=127).extremes.temperature_max_c
+    assert extreme is not None and extreme.reason is Reason.SATURATED and math.isnan(extreme.value)
+
+
+def test_foxbms_a_part_that_never_came_is_said_by_the_time_out() -> None:
+    fox = Fox()
+    fox.assembler.poll(fox.time_ns)
+    waited = []
+    for _ in range(30):
+        fox.send("PackMinMaxCellTemperature", {"MaximumCellTemperature": 30, "MinimumCellTemperature": 25})
+        fox.send("PackValuesP0", {"BatteryVoltage": 26.4, "Current": 0})
+        fox.time_ns += PERIOD_NS
+        snapshot = fox.assembler.poll(fox.time_ns)
+        if snapshot is not None:
+            waited.append(snapshot)
+    assert len(waited) > 10
+    assert not any(snapshot.complete for snapshot in waited)
+    assert {code for snapshot in waited for code in snapshot.cell_reason.tolist()} == {Reason.NEVER_RECEIVED}
+    assert waited[-1].current_a.valid
