@@ -20,7 +20,7 @@ DEEDS = {
 }
 
 RESTRAINTS = {
-    Restraint.NEEDS_GUARD: "a student may not cause more, that needs the guard",
+    Restraint.NEEDS_GUARD: "more than that needs the guard",
     Restraint.NEEDS_ESTIMATOR: "balancing comes from the estimator's proposal alone",
     Restraint.SITE_NOT_STATED: "the site is not stated, and taking the power away may harm",
     Restraint.SITE_ISLANDED: "the site is islanded, and taking the power away blacks it out",

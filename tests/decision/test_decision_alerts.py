@@ -1,5 +1,8 @@
 """Alerts: levels only rise, ids and since stay, a student's claim has its exit."""
 
+import dataclasses
+import json
+
 import pytest
 from decided import UTC_NS, Decider, finding, findings, make_state, snapshots, verdict, verdicts
 from hypothesis import given, settings
@@ -225,3 +228,51 @@ def test_an_alert_keeps_its_id_and_its_beginning_over_a_restart():
     (same,) = after.at(20.0, found).alerts
     assert (same.id, same.since, same.standing_s) == (alert.id, alert.since, 16.0)
     assert not after.at(21.0).alerts, "what no one raises any more has ended"
+
+
+def test_several_claims_of_a_student_stand_side_by_side_and_end_on_their_own():
+    decider = Decider()
+    decider.at(5.0, verdict=verdict(Cause.INTERNAL_SHORT, cell=3))
+    decider.at(20.0, verdict=verdict(Cause.COOLING_FAILURE, cell=-1))
+    both = decider.at(30.0, verdict=verdict(Cause.INTERNAL_SHORT, cell=3))
+    assert {(alert.hazard, alert.cell) for alert in both.alerts} == {(Cause.INTERNAL_SHORT, 4), (Cause.COOLING_FAILURE, None)}
+    # each is gone STUDENT_CLEAR_S after the first time that it was not repeated
+    later = decider.at(31.0 + STUDENT_CLEAR_S - 1.5, verdict=verdict(Cause.INTERNAL_SHORT, cell=3))
+    assert {alert.hazard for alert in later.alerts} == {Cause.INTERNAL_SHORT, Cause.COOLING_FAILURE}
+    last = decider.at(31.0 + STUDENT_CLEAR_S, verdict=verdict(Cause.INTERNAL_SHORT, cell=3))
+    assert {alert.hazard for alert in last.alerts} == {Cause.INTERNAL_SHORT}
+
+
+def test_silence_counts_from_the_last_word():
+    decider = Decider()
+    decider.at(400.0, verdict=verdict(**SHORT))
+    assert decider.at(400.0 + STUDENT_SILENT_S - 1.0).alerts
+    assert not decider.at(400.0 + STUDENT_SILENT_S).alerts
+
+
+def test_ids_and_beginnings_survive_a_restart_and_what_ended_meanwhile_is_gone():
+    before = Decider()
+    first = before.at(2.0, finding(since_s=1.0), finding(Cause.IMBALANCE, where=5, since_s=1.5)).alerts
+    after = Decider()
+    after.arbiter.restore(json.loads(json.dumps(before.arbiter.state())))
+    (alert,) = after.at(10.0, finding(since_s=9.0)).alerts
+    kept = next(old for old in first if old.hazard is alert.hazard)
+    assert (alert.id, alert.since, alert.standing_s) == (kept.id, kept.since, 9.0)
+    again = after.at(11.0, finding(since_s=9.0), finding(Cause.IMBALANCE, where=5, since_s=10.5)).alerts
+    assert {new.id for new in again} & {old.id for old in first} == {kept.id}
+
+
+def test_what_is_wrong_with_the_gateway_is_raised_by_the_gateway_and_asks_for_service_at_most():
+    fault = dataclasses.replace(finding(Cause.GATEWAY_FAULT, Level.WARNING, Action.OPEN_CONTACTORS, kind="pack", where=-1), by="gateway")
+    decision = Decider().at(1.0, fault, finding(Cause.GATEWAY_FAULT, Level.WATCH, Action.SERVICE, kind="pack", where=-1))
+    assert [alert.raised_by for alert in decision.alerts] == [("gateway", "guard")]
+    assert decision.command.action is Action.SERVICE
+    assert {(entry.by, entry.given) for entry in decision.command.asked} == {("gateway", Action.SERVICE), ("guard", Action.SERVICE)}
+
+
+@pytest.mark.parametrize(
+    ("utc_ns", "text"),
+    [(999_999_999, "1970-01-01T00:00:00.999Z"), (1_000_000, "1970-01-01T00:00:00.001Z"), (0, "1970-01-01T00:00:00.000Z")],
+)
+def test_moments_are_cut_to_milliseconds(utc_ns, text):
+    assert moment(utc_ns) == text

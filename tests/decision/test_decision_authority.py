@@ -236,3 +236,23 @@ def test_the_forbidden_list_holds_whatever_the_parts_say(site, steps):
             assert asked_by_guard & TAKES_THE_POWER
         if command.sequence is not None:
             assert permit(Action.OPEN_CONTACTORS, By.GUARD, site).mode is Mode.COMMAND
+
+
+def test_an_ask_is_told_with_the_gravest_alert_that_asks_for_it():
+    decision = Decider().at(
+        0.0,
+        finding(Cause.IMBALANCE, Level.WATCH, Action.SERVICE, where=1),
+        finding(Cause.OVERCHARGE, Level.WARNING, Action.STOP_CHARGE, where=2),
+        finding(Cause.OVERCHARGE, Level.CRITICAL, Action.STOP_CHARGE, where=9),
+        finding(Cause.INSULATION, Level.WATCH, Action.NONE, kind="pack", where=-1),
+    )
+    assert [(entry.action, entry.alert) for entry in decision.command.asked] == [
+        (Action.STOP_CHARGE, "rack-3/overcharge/cell-10/0"),
+        (Action.SERVICE, "rack-3/imbalance/cell-2/0"),
+    ]
+
+
+@pytest.mark.parametrize(("cell", "left"), [(0, (10,)), (9, (1,)), (-1, ())])
+def test_a_suspicion_without_an_alert_stops_balancing_too(cell, left):
+    decision = Decider().at(0.0, verdict=verdict(Cause.INTERNAL_SHORT, Level.NONE, cell=cell), state=make_state(balance=(0, 9)))
+    assert decision.command.balance == left

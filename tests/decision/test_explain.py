@@ -87,7 +87,7 @@ def test_a_verdict_is_told_with_what_it_asked_and_why_it_got_no_more():
     assert "thermal rate at cell 4 over 60 s: rate 1.31 K/min" in text
     assert "Command: stop charging." in text
     assert (
-        "The reasoner asks to open the contactors; what goes out is: stop charging: a student may not cause more, that needs the guard."
+        "The reasoner asks to open the contactors; what goes out is: stop charging: more than that needs the guard."
         in text
     )
 
