@@ -247,9 +247,9 @@ def test_the_initial_voltage_is_looked_at_every_second():
     rise.show()
     rise.voltage[:] = 3.0
     before = rise.runaway._initial_v.copy()
-    rise.show(0.5)
+    rise.show(0.9)
     assert np.array_equal(rise.runaway._initial_v, before)
-    rise.show(0.5)
+    rise.show(0.1)
     assert np.all(rise.runaway._initial_v < before)
 
 
@@ -382,6 +382,16 @@ def test_a_pack_without_probes_has_the_broadcast_maximum():
         heat = rise.show(1.0, extremes=extremes)
     assert heat.fast_rise_s.tolist()[1] > 3
     assert heat.probe_runaway_k_per_s[1] == pytest.approx(2.0)
+
+
+def test_a_cell_without_a_probe_falls_under_the_broadcast_maximum():
+    rise = Rise(4, 0)
+    for _ in range(5):
+        rise.show()
+    rise.voltage[1] = 2.0
+    for k in range(1, 12):
+        heat = rise.show(1.0, extremes=Extremes(temperature_max_c=Extreme(25 + 2.0 * k, -1, 0.0, Reason.VALID)))
+    assert np.flatnonzero(heat.cell_runaway_k_per_s > 0).tolist() == [1]
 
 
 def test_a_gap_is_no_rise():
