@@ -185,7 +185,7 @@ class Assembler:
         Until that was so once, the first snapshot is waited for; ``poll`` bounds the wait.
         """
         stamps = self._stamps_ns[self._required_at]
-        complete = bool((self._latest_ns - stamps <= self._stale_ns[self._required_at]).all())
+        complete = bool(((stamps != NEVER_NS) & (self._latest_ns - stamps <= self._stale_ns[self._required_at])).all())
         if complete or self._completed:
             return self._build(self._latest_ns, complete=complete)
         return None
@@ -289,8 +289,10 @@ class Assembler:
         return False
 
     def _counted_more(self, value: list[float], first: int) -> bool:
-        place = self._profile.scalars.get("cell_count")
-        return place is not None and value[place - first] > self._profile.cells
+        """Whether the sender itself counts more cells or probes than the pack is said to have."""
+        scalars, pack = self._profile.scalars, self._pack
+        cells, probes = scalars.get("cell_count"), scalars.get("probe_count")
+        return (cells is not None and value[cells - first] > pack.cells) or (probes is not None and value[probes - first] > pack.probes)
 
     def _extremes(self, raw: Raw, value: list[float], reason: list[int], age_s: list[float], first: int) -> Extremes:
         def extreme(place: ExtremePlace | None, count: int) -> Extreme | None:

@@ -31,7 +31,7 @@ from edgebms.telemetry.signals import Entry, SignalTable
 from edgebms.telemetry.tables import Bits, bits_of, load_dbc
 from edgebms.vocabulary import Contactor
 
-SCALARS = ("current", "voltage", "insulation", "gas", "pressure", "coolant", "reported_soc", "cell_count")
+SCALARS = ("current", "voltage", "insulation", "gas", "pressure", "coolant", "reported_soc", "cell_count", "probe_count")
 EXTREMES = ("voltage_min", "voltage_max", "temperature_min", "temperature_max")
 LARGEST_RESERVE = 4096
 LONGEST_PERIOD_S = 1e7
@@ -127,8 +127,9 @@ class Profile:
 
     def describe(self) -> str:
         """One line for ``edgebms check``."""
-        scalars = ", ".join(name for name in self.scalars) or "no pack values"
-        return f"{self.file.title}: {self.cells} cells, {self.probes} probes, {scalars}; {len(self.routes)} ids, a snapshot every {self.period_s:g} s"
+        scalars = ", ".join(name for name in self.scalars if not name.endswith("_count")) or "no pack values"
+        cells = f"{self.cells} cells" if self.cells else "no single cells"
+        return f"{self.file.title}: {cells}, {self.probes} probes, {scalars}; {len(self.routes)} ids, a snapshot every {self.period_s:g} s"
 
 
 def find(name: str) -> tuple[Path, str]:

@@ -191,6 +191,7 @@ class ProfileFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     coolant: Scalar | None = None
     reported_soc: Scalar | None = None
     cell_count: Scalar | None = None
+    probe_count: Scalar | None = None
     contactors: tuple[ContactorMap, ...] = ()
     extremes: ExtremesMap = ExtremesMap()
     sum: SumRule | None = None

@@ -283,6 +283,14 @@ def test_a_pack_with_more_cells_than_stated_is_unknown(profile: str) -> None:
         assert np.isnan(snapshot.cell_voltage_v).all()
 
 
+@pytest.mark.parametrize("profile", ["edgebms", "edgebms_fd"])
+def test_probes_that_the_pack_does_not_state_are_not_overlooked(profile: str) -> None:
+    bench = Bench(profile, cells=16, probes=0)
+    bench.encoder, bench.probes = Encoder(profile, 16, 4), 4
+    snapshot = bench.push(frame for frame in bench.frames(3.7) if (frame.arbitration_id, False) in bench.assembler.accepts())[-1]
+    assert set(snapshot.cell_reason.tolist()) == {Reason.BEYOND_PROFILE}
+
+
 def test_a_pack_with_fewer_cells_than_stated_is_unknown_where_it_has_none() -> None:
     bench = Bench(cells=96, sender_cells=81)
     snapshots = [bench.assembler.poll(frame.time_ns) or bench.assembler.push(frame) for _ in range(20) for frame in bench.frames(3.7)]
