@@ -78,6 +78,7 @@ size: ## lines a folder; files over 300 lines
 golden: $(TESTING) ## write the golden files again (look at the diff, explain it in the commit)
 	$(BIN)/python tests/golden/make_frames.py
 	$(BIN)/python tests/golden/make_decisions.py
+	$(BIN)/python tests/golden/make_readme.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,5 +1,6 @@
 """The example scripts, run as a user runs them, on the shipped demo log."""
 
+import re
 import subprocess
 import sys
 from importlib import resources
@@ -28,4 +29,6 @@ def test_watch_says_each_change_once():
 def test_the_line_in_python_replays_and_explains():
     with resources.as_file(resources.files("edgebms") / "catalogue" / "demo") as folder:
         told = run([EXAMPLES / "in_python.py", folder / "demo.log.gz", folder / "gateway.toml"])
-    assert "660 decisions" in told and "internal short at cell 11" in told
+    frames, decisions = map(int, re.search(r"(\d+) frames, (\d+) decisions", told).groups())
+    assert frames > 10 * decisions > 5000, "one decision a second of ten minutes, from a dozen frames each"
+    assert "internal short at cell 11" in told
