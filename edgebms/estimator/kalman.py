@@ -61,19 +61,19 @@ class Tuning:
     unmeasured current (1/h). clip: innovations beyond so many standard deviations count as that many.
     """
 
-    bias: float = 1.3
+    bias: float = 1.5
     bias_swing: float = 0.16
     bias_s: float = 190000.0
-    noise: float = 0.64
+    noise: float = 1.0
     drop: float = 0.44
     noise_s: float = 30.0
     pair: float = 0.18
-    scale: float = 4.0
-    scale_s: float = 1200.0
-    offset_c: float = 0.027
+    scale: float = 1.0
+    scale_s: float = 8000.0
+    offset_c: float = 0.022
     offset_s: float = 70000.0
-    relaxed_c: float = 0.5
-    relaxed_share: float = 0.33
+    relaxed_c: float = 0.45
+    relaxed_share: float = 0.35
     relaxed_most: float = 0.66
     counting: float = 0.019
     current_c: float = 0.5
