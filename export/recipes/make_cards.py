@@ -25,7 +25,7 @@ from edgebms.vocabulary import Chemistry
 Floats = NDArray[np.float64]
 
 CAUTIOUS = "cautious defaults, no data sheet at hand; check against the maker's before use"
-GENERIC_V = 0.05
+GENERIC_V = 0.06
 """Model error of a chemistry's generic curve: LG HG2 and DMEGC, both NMC, differ by 83 mV root mean square over
 SOC 0.1 to 0.95, so each lies some 40 mV from their mean, and the next cell is neither."""
 
