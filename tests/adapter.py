@@ -33,10 +33,12 @@ class Adapter:
 
     def __init__(self, link: Path):
         self.path, self.said = link, b""
+        self._lock = threading.Lock()
         self.plug_in()
 
     def plug_in(self):
         self.master, slave = os.openpty()
+        os.set_blocking(self.master, False)
         tty.setraw(slave)
         name = os.ttyname(slave)
         os.close(slave)
@@ -44,20 +46,22 @@ class Adapter:
         self.path.symlink_to(name)
 
     def vanish(self):
-        os.close(self.master)
+        with self._lock:
+            os.close(self.master)
+            self.master = -1
         self.path.unlink(missing_ok=True)
 
     def write(self, data):
+        """Nobody reads: what does not fit is lost, as in a real adapter."""
         self.hear()
-        with contextlib.suppress(OSError):
-            os.write(self.master, data)
+        with self._lock, contextlib.suppress(OSError):
+            if self.master >= 0:
+                os.write(self.master, data)
 
     def hear(self):
-        while select.select([self.master], [], [], 0)[0]:
-            try:
+        with self._lock, contextlib.suppress(OSError):
+            while self.master >= 0 and select.select([self.master], [], [], 0)[0]:
                 self.said += os.read(self.master, 4096)
-            except OSError:
-                return
 
     def wait_open(self, timeout_s=10.0):
         """Until the host has opened the channel; what it said since the last time."""
