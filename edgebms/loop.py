@@ -89,12 +89,16 @@ class Loop:
             return
         self._next_tick_ns = now_ns + TICK_NS
         for line in self._lines:
-            started_ns = self._stopwatch_ns()
-            if line.tape is not None:
-                line.tape.tick(now_ns)
-            snapshot = line.assembler.poll(now_ns)
-            if snapshot is not None:
-                self._decide(line, snapshot, started_ns)
+            self.look(line, now_ns)
+
+    def look(self, line: PackLine, now_ns: int) -> None:
+        """Let one pack send what it has when its sweep is over."""
+        started_ns = self._stopwatch_ns()
+        if line.tape is not None:
+            line.tape.tick(now_ns)
+        snapshot = line.assembler.poll(now_ns)
+        if snapshot is not None:
+            self._decide(line, snapshot, started_ns)
 
     def _decide(self, line: PackLine, snapshot: Snapshot, started_ns: int) -> None:
         now_ns, utc_ns, faults = self._clock.now_ns(), self._clock.utc_ns(), self._faults(snapshot.pack)

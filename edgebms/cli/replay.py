@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ from edgebms.errors import ConfigError, LogError
 if TYPE_CHECKING:
     from edgebms.config import Config
     from edgebms.decision.types import Decision
+    from edgebms.loop import PackLine
+    from edgebms.record.rerun import Start
 
 BDF_SUFFIXES = (".parquet", ".bdf.csv")
 
@@ -29,6 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-c", "--config", type=Path, required=True, metavar="gateway.toml")
     parser.add_argument("--speed", default="max", help="max, or a factor of recorded speed (1 = as recorded); default max")
     parser.add_argument("--pack", help="the pack that a BDF file belongs to (only needed when the config has several)")
+    parser.add_argument("--state", type=Path, metavar="FILE", help="begin from a checkpoint, or run a black box again from its start.state")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no summary")
     parser.set_defaults(func=run)
 
@@ -42,7 +45,13 @@ def run(args: argparse.Namespace) -> int:
     stream = Stream(config.output.ndjson)
     try:
         totals = replay_files(
-            args.logs, config, stream.write, speed=parse_speed(args.speed), pack=args.pack, progress=not args.quiet and sys.stderr.isatty()
+            args.logs,
+            config,
+            stream.write,
+            speed=parse_speed(args.speed),
+            pack=args.pack,
+            progress=not args.quiet and sys.stderr.isatty(),
+            state=args.state,
         )
     finally:
         stream.close()
@@ -104,14 +113,21 @@ def replay_files(
     pack: str | None = None,
     progress: bool = False,
     on_decision: Callable[[Decision], None] | None = None,
+    state: Path | None = None,
 ) -> str:
-    """Replay ``logs`` one after the other through one set of packs; returns a one-line summary."""
+    """Replay ``logs`` one after the other through one set of packs; returns a one-line summary. state: a checkpoint
+    to begin from, or a black box's ``start.state``, which then decides again as it was recorded."""
     from edgebms.assembly import build_lines
     from edgebms.clock import LogClock
     from edgebms.decision.types import encode
     from edgebms.loop import Loop, replay, replay_snapshots
     from edgebms.worker import ask_inline
 
+    if state is not None:
+        from edgebms.record import rerun
+
+        if rerun.is_box(state):
+            return rerun_box(logs, config, write, rerun.load(state), progress=progress, on_decision=on_decision)
     lines = build_lines(config, ask_inline)
     decisions = 0
 
@@ -124,6 +140,7 @@ def replay_files(
 
     clock = LogClock()
     loop = Loop(lines.values(), clock, emit, time.perf_counter_ns)
+    before_first = resuming(state, config, lines) if state is not None else lambda source: source
     frames = snapshots = 0
     started_s = time.monotonic()
     with Bar(progress) as bar:
@@ -140,18 +157,95 @@ def replay_files(
                     )
                 settings = next(entry for entry in config.pack if entry.name == name)
                 line = lines[name]
-                snapshots += replay_snapshots(bdf.snapshots(path, settings), line, loop, clock, pace=pacer(speed))
+                snapshots += replay_snapshots(before_first(bdf.snapshots(path, settings)), line, loop, clock, pace=pacer(speed))
             else:
                 from edgebms.inlet.logfile import LogFile
 
                 log = LogFile(path)
-                frames += replay(bar.track(log, path.name), loop, clock, pace=pacer(speed))
+                frames += replay(before_first(bar.track(log, path.name)), loop, clock, pace=pacer(speed))
                 if log.skipped:
                     print(f"edgebms: warning: {path}: {log.problems}", file=sys.stderr)
     seconds = max(time.monotonic() - started_s, 1e-9)
     parts = [f"{frames} frames ({frames / seconds:,.0f}/s)"] if frames else []
     parts += [f"{snapshots} snapshots"] if snapshots else []
     return f"edgebms: {', '.join(parts) or 'nothing read'}, {decisions} decisions in {seconds:.1f} s"
+
+
+def resuming(state: Path, config: Config, lines: dict[str, PackLine]) -> Callable[[Iterable[Any]], Iterable[Any]]:
+    """Wraps the frames (or snapshots) so that the checkpoint ``state`` is put back at the time of the first of them.
+    Raises StateError where it cannot be used."""
+    from edgebms.errors import StateError
+    from edgebms.record import checkpoint
+
+    saved = checkpoint.load(state)
+    name = saved.pack
+    settings = next((pack for pack in config.pack if pack.name == name), None)
+    if settings is None:
+        raise StateError(
+            f"is of the pack {name!r}, the configuration has {', '.join(lines)}",
+            where=str(state),
+            mend="give the checkpoint of one of them",
+        )
+    pending = [settings]
+
+    def begin(source: Iterable[Any]) -> Iterable[Any]:
+        for item in source:
+            if pending:
+                now = checkpoint.Moment(item.time_ns, item.time_ns, item.time_ns, "")
+                came = checkpoint.restore(saved, lines[name], pending.pop(), now, config.record.unknown_off_h * 3600.0)
+                if came.refused:
+                    raise StateError(f"cannot be used: {came.refused}", where=str(state), mend="give this pack's own, or leave it out")
+            yield item
+
+    return begin
+
+
+def rerun_box(
+    logs: list[Path],
+    config: Config,
+    write: Callable[[bytes], None],
+    start: Start,
+    *,
+    progress: bool,
+    on_decision: Callable[[Decision], None] | None,
+) -> str:
+    """The log of a black box, decided again as it was when it was recorded. Returns a one-line summary."""
+    import msgspec
+
+    from edgebms.assembly import build_lines
+    from edgebms.clock import LogClock
+    from edgebms.decision.types import encode
+    from edgebms.errors import StateError
+    from edgebms.inlet.logfile import LogFile
+    from edgebms.loop import Loop
+    from edgebms.record.rerun import Rerun
+
+    settings = next((pack for pack in config.pack if pack.name == start.pack), None)
+    if settings is None:
+        raise StateError(
+            f"was recorded from the pack {start.pack!r}, which the configuration has not",
+            where=start.where,
+            mend="give the gateway.toml of that day",
+        )
+    again = Rerun(start)
+    (line,) = build_lines(msgspec.structs.replace(config, pack=(settings,)), again.ask).values()
+    decisions = 0
+
+    def emit(decision: Decision) -> None:
+        nonlocal decisions
+        decisions += 1
+        write(encode(decision))
+        if on_decision is not None:
+            on_decision(decision)
+
+    clock = LogClock()
+    loop = Loop((line,), clock, emit, time.perf_counter_ns, again.faults)
+    again.begin(config, settings, line)
+    with Bar(progress) as bar:
+        logged = (frame for path in logs for frame in bar.track(LogFile(path), path.name))
+        frames = again.feed(logged, line, loop, clock)
+    short = f", {again.missing} of its frames missing" if again.missing else ""
+    return f"edgebms: black box of {start.pack}: {frames} frames{short}, {decisions} decisions"
 
 
 class Bar:

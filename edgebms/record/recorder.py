@@ -1,0 +1,268 @@
+"""The record of a running gateway: one writer, and a recorder for each pack that its line and the outlets feed.
+
+Nothing in here waits for a disk; what cannot be kept is counted and told as a gateway fault.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from edgebms.clock import Clock
+from edgebms.config import Config, PackConfig, Record
+from edgebms.decision.types import Decision
+from edgebms.gateway_fault import GatewayFault
+from edgebms.inlet.frame import Frame
+from edgebms.loop import PackLine
+from edgebms.record import checkpoint, statefile
+from edgebms.record.audit import Audit
+from edgebms.record.blackbox import BlackBox
+from edgebms.record.checkpoint import Moment, Restored, boot_id
+from edgebms.record.counters import Counters
+from edgebms.record.writer import Writer
+from edgebms.vocabulary import Level
+
+CHECKPOINT, BOXES = "checkpoint.state", "boxes"
+
+SOON_S = 1.0
+"""A change of what stands is written within this time, as far as the day's bytes allow."""
+BURST = 30
+"""So many checkpoints may come faster than the day's bytes allow on average."""
+OVERHEAD_BYTES = 16 << 10
+"""What a file system writes besides: inode, directory, journal (four blocks)."""
+REFUSED_S = 600.0
+"""A checkpoint that was refused at the start is told for so long."""
+
+
+class Allowance:
+    """Bytes that may be written: so many a day, BURST pieces at once at most."""
+
+    def __init__(self, bytes_per_day: float) -> None:
+        self._per_ns = bytes_per_day / 86400e9
+        self._spent = 0.0
+        self._last_ns = 0
+
+    def take(self, cost: int, now_ns: int) -> bool:
+        """Whether ``cost`` bytes may be written now; then they count as written."""
+        self._spent = max(self._spent - max(now_ns - self._last_ns, 0) * self._per_ns, 0.0)
+        self._last_ns = now_ns
+        if self._spent + cost > BURST * cost:
+            return False
+        self._spent += cost
+        return True
+
+
+class Recorder:
+    """One pack's. It is its line's tape, and is given each decision with its bytes."""
+
+    def __init__(
+        self,
+        line: PackLine,
+        pack: PackConfig,
+        settings: Record,
+        about: dict[str, Any],
+        counters: Counters,
+        writer: Writer,
+        boot: str,
+        wall_ns: Callable[[], int],
+        bytes_per_day: float,
+    ) -> None:
+        folder = Path(settings.folder) / pack.name
+        self.pack, self.counters = pack, counters
+        self.path = folder / CHECKPOINT
+        self._line, self._writer, self._boot, self._wall_ns = line, writer, boot, wall_ns
+        self._box = BlackBox(line, pack, about, settings, folder / BOXES, writer, f"blackbox:{pack.name}")
+        self._audit = Audit(folder, round(settings.audit_mb * 1e6))
+        self._folder = folder
+        self._period_ns = round(settings.checkpoint_s * 1e9)
+        self._allowance = Allowance(bytes_per_day)
+        self._size = 0
+        self._saved_ns: int | None = None
+        self._writing = False
+        self._standing: tuple[object, ...] = ()
+        self._urgent = False
+        self._utc_ns: int | None = None
+        self._now_ns = 0
+        self.frame: Callable[[Frame], None] = self._box.frame
+
+    def tick(self, now_ns: int) -> None:
+        self._box.tick(now_ns)
+
+    def step(self, now_ns: int, utc_ns: int | None, faults: tuple[GatewayFault, ...]) -> None:
+        self._utc_ns = utc_ns
+        self._box.step(now_ns, utc_ns, faults)
+
+    def decided(self, decision: Decision, line: bytes) -> None:
+        """Each decision once, after the outlets had it. line: its JSON."""
+        now_ns = self._now_ns = decision.mono_ns
+        self.counters.take(decision, self._utc_ns)
+        self._box.decided(decision, line)
+        if self._audit.changed(decision):
+            self._writer.put(lambda: self._append_audit(line), len(line), f"audit:{self.pack.name}")
+        standing = tuple((alert.id, alert.level) for alert in decision.alerts if alert.latched or alert.level != "watch")
+        if standing != self._standing:
+            self._standing = standing
+            self._urgent = True
+        if self._saved_ns is None:
+            self._saved_ns = now_ns  # nothing was learned yet that the file before would not know
+        since_ns = now_ns - self._saved_ns
+        if since_ns >= self._period_ns or (self._urgent and since_ns >= SOON_S * 1e9):
+            self.checkpoint()
+
+    def checkpoint(self, last: bool = False) -> None:
+        """Have the state as it stands written. last: whatever the day's bytes say."""
+        if not last and (self._writing or not self._allowance.take(self._size + OVERHEAD_BYTES, self._now_ns)):
+            return
+        moment = Moment(self._now_ns, self._utc_ns, self._wall_ns(), self._boot)
+        payloads = checkpoint.collect(self._line, self.pack, self.counters, moment)
+        self._saved_ns, self._urgent, self._writing = self._now_ns, False, True
+
+        def write() -> None:
+            try:
+                data = statefile.join(payloads)
+                self._size = len(data)
+                self._folder.mkdir(parents=True, exist_ok=True)
+                statefile.replace(self.path, data)
+            finally:
+                self._writing = False
+
+        if not self._writer.put(write, max(self._size, 1 << 16), f"checkpoint:{self.pack.name}"):
+            self._writing = False
+
+    def _append_audit(self, line: bytes) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._audit.append(line)
+
+    @property
+    def lost(self) -> int:
+        return self._box.lost
+
+    def close(self) -> None:
+        self._box.close()
+        if self._saved_ns is not None:
+            self.checkpoint(last=True)
+
+
+class Recording:
+    """The daemon's record. ``attach`` gives lines their tapes, ``offer`` takes every decision, ``faults`` says what is wrong.
+
+    wall_ns: the wall clock, right or wrong; it bounds the time that the gateway was off.
+    """
+
+    def __init__(
+        self, settings: Record, clock: Clock, *, say: Callable[[str], None] = print, wall_ns: Callable[[], int] = time.time_ns
+    ) -> None:
+        self._settings, self._clock, self._say, self._wall_ns = settings, clock, say, wall_ns
+        self._boot = boot_id()
+        self._writer = Writer()
+        self._since: dict[str, tuple[int, str]] = {}
+        self._refused: dict[str, tuple[int, str]] = {}
+        self.recorders: dict[str, Recorder] = {}
+
+    def attach(self, config: Config, lines: dict[str, PackLine], *, restore: bool) -> dict[str, PackLine]:
+        """``lines`` with recorders as their tapes, before their first frame. restore: from the checkpoints on disk, at
+        the start; at a reload the counters go on and the rest is carried over by whoever reloads."""
+        if not self._settings.folder:
+            return lines
+        recorders = {}
+        out = {}
+        share = self._settings.checkpoint_mb_per_day * 1e6 / len(config.pack)
+        for pack in config.pack:
+            line = lines[pack.name]
+            counters = self._restore(line, pack) if restore else None
+            if counters is None:
+                running = self.recorders.get(pack.name)
+                counters = Counters(line.card.capacity_ah * pack.parallel, running.counters.totals if running is not None else None)
+            about = about_line(config, pack, line)
+            recorder = Recorder(line, pack, self._settings, about, counters, self._writer, self._boot, self._wall_ns, share)
+            recorders[pack.name] = recorder
+            out[pack.name] = dataclasses.replace(line, tape=recorder)
+        for old in self.recorders.values():
+            old.close()
+        self.recorders = recorders
+        return out
+
+    def _restore(self, line: PackLine, pack: PackConfig) -> Counters | None:
+        path = Path(self._settings.folder) / pack.name / CHECKPOINT
+        saved, problem = checkpoint.load_latest(path)
+        now_ns = self._clock.now_ns()
+        came: Restored | None = None
+        if saved is not None:
+            now = Moment(now_ns, self._clock.utc_ns(), self._wall_ns(), self._boot)
+            came = checkpoint.restore(saved, line, pack, now, self._settings.unknown_off_h * 3600.0)
+        refused = "; ".join(text for text in (problem, came.refused if came is not None else "") if text)
+        if refused:
+            self._refused[pack.name] = (now_ns, refused)
+            self._say(f"{pack.name}: checkpoint left out: {refused}")
+            self._writer.put(lambda: keep_refused(path), 0, f"checkpoint:{pack.name}")
+        elif came is not None and came.off is not None:
+            age = f"{came.off.seconds:.1f} s ago" if came.off.known else "at an unknown time"
+            self._say(f"{pack.name}: goes on from the checkpoint written {age}")
+        return came.counters if came is not None else None
+
+    def offer(self, decision: Decision, line: bytes) -> None:
+        recorder = self.recorders.get(decision.pack)
+        if recorder is not None:
+            recorder.decided(decision, line)
+
+    def faults(self, pack: str) -> tuple[GatewayFault, ...]:
+        """What of ``pack``'s record fails now."""
+        recorder = self.recorders.get(pack)
+        if recorder is None:
+            return ()
+        now_ns = self._clock.now_ns()
+        out = []
+        told = self._refused.get(pack)
+        if told is not None:
+            since_ns = told[0]
+            if now_ns - since_ns < REFUSED_S * 1e9:
+                out.append(GatewayFault("checkpoint_refused.record", Level.WATCH, math.nan, math.nan, "", since_ns, frozenset({pack})))
+            else:
+                del self._refused[pack]
+        found = {about: text for about, text in list(self._writer.problems.items()) if about.partition(":")[2] == pack}
+        if self._writer.hangs(now_ns):
+            found[f"disk:{pack}"] = "the disk does not answer"
+        for about, text in found.items():
+            known = self._since.get(about)
+            if known is None or known[1] != text:
+                known = self._since[about] = (known[0] if known is not None else now_ns, text)
+                self._say(f"{about}: {text}")
+            part = about.partition(":")[0]
+            level = Level.WARNING if part == "checkpoint" else Level.WATCH
+            out.append(GatewayFault(f"not_recorded.{part}", level, math.nan, math.nan, "", known[0], frozenset({pack}), recorder.lost))
+        for about in [about for about in self._since if about not in found and about.partition(":")[2] == pack]:
+            del self._since[about]
+        return tuple(out)
+
+    def close(self) -> None:
+        """A last checkpoint of each pack; waits for the disk as long as ``Writer.close`` says."""
+        for recorder in self.recorders.values():
+            recorder.close()
+        self._writer.close()
+
+
+def about_line(config: Config, pack: PackConfig, line: PackLine) -> dict[str, Any]:
+    """What a box says of the line that it was recorded from."""
+    return {
+        "pack": checkpoint.pack_key(pack),
+        "line": fingerprint_of_line(config, pack, line),
+        "config": msgspec.to_builtins(pack) | {"site": msgspec.to_builtins(config.site), "students": msgspec.to_builtins(config.students)},
+    }
+
+
+def fingerprint_of_line(config: Config, pack: PackConfig, line: PackLine) -> str:
+    """The same for two lines that decide alike from the same image."""
+    return checkpoint.fingerprint(pack, config.site, config.students, config.output.cells_every_s, line.card)
+
+
+def keep_refused(path: Path) -> None:
+    """Keep a copy of a checkpoint that was left out: the next one is written over it."""
+    if path.exists():
+        shutil.copyfile(path, path.with_suffix(".refused"))
