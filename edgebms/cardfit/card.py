@@ -102,7 +102,8 @@ def fit_card(
         )
     temperatures = group_temperatures(starts)
     swing = HYSTERESIS_SWING[chemistry]
-    hysteresis = np.interp(OCV_SOC, fallback.ocv.voltage.soc, fallback.ocv.hysteresis_v)
+    both = any(kind.slow_discharge and kind.slow_charge for _, kind in starts)
+    hysteresis = np.zeros(OCV_SOC.size) if both else np.interp(OCV_SOC, fallback.ocv.voltage.soc, fallback.ocv.hysteresis_v)
     measured: Floats | None = None
     pulsed = any(kind.pulses >= MIN_PULSES for _, kind in starts)
     slow = [log.name for log, kind in starts if kind.slow_discharge]

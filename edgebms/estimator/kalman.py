@@ -229,8 +229,7 @@ class Kalman:
             spread[SOC] *= np.sqrt(1.0 + 2.0 * self._unknown_s / np.maximum(dt_s, 1e-3))
             spread[PAIR:] *= np.sqrt(1.0 + 2.0 * np.minimum(self._unknown_s, 1.0 / model.map[RATE : RATE + PAIRS]) / np.maximum(dt_s, 1e-3))
             p[:MOVED, :MOVED] += spread[:, None] * spread[None, :]
-        for k in range(PAIRS):
-            p[PAIR + k, PAIR + k] += wander[k]
+        self._variances[PAIR : PAIR + PAIRS] += wander
         fade = np.exp(swing * (-1.0 / self.card.ocv.hysteresis_swing))
         self._hysteresis *= fade
         self._hysteresis += (1.0 - fade) * np.sign(current_a)
