@@ -17,6 +17,7 @@ from edgebms.estimator.power import Power
 from edgebms.estimator.soh import Soh
 from edgebms.estimator.state import CellState
 from edgebms.estimator.student import StateStudent
+from edgebms.estimator.turn import Turn
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import ReasonerStatus, Source
 from edgebms.worker import Ask
@@ -38,7 +39,7 @@ class Estimator:
     """One pack's estimator. ``step`` at every snapshot; no clock, no I/O.
 
     ``student`` None = the filter alone. ``ask`` runs the student, inline or bounded by the deadline.
-    The filter and the limits work at every snapshot; the student once in its period and the slow states
+    The filter and the limits work at every snapshot; the student once in its period and what moves slowly
     once a second, in turns where snapshots come faster.
     """
 
@@ -51,8 +52,9 @@ class Estimator:
         self._probe = np.array(probe_of_cell(pack), dtype=np.intp)
         self._probed = self._probe >= 0
         self._time_s = math.nan
-        self._slow_s = -math.inf
-        self._student_s = math.nan
+        self._resistance_turn = Turn(SLOW_S, 0.25)
+        self._student_turn = Turn(student.period_s if student is not None else SLOW_S, 0.5)
+        self._soh_turn = Turn(SLOW_S, 0.75)
         self._hidden = student.start(pack.cells) if student is not None else np.zeros((pack.cells, 0), dtype=np.float32)
         self._correction = np.zeros(pack.cells)
         self._sigma = np.full(pack.cells, np.nan)
@@ -72,10 +74,14 @@ class Estimator:
         self._time_s = time_s
         kalman.step(time_s, current_a, snapshot.cell_voltage_v, temperature_c)
         soh.count(dt_s, current_a if dt_s <= GAP_S else math.nan)
-        if time_s - self._slow_s >= 0.999 * SLOW_S:
-            self._slow(time_s, current_a, snapshot.cell_voltage_v, temperature_c)
-        if self._student is not None:
-            self._take_turn(self._student, time_s, current_a, snapshot.time_ns)
+        if self._resistance_turn.due(time_s):
+            self._resistance_ohm = self._resistances(current_a, temperature_c)
+            self._offset_a, self._offset_sigma_a = kalman.current_offset_a, kalman.current_offset_sigma_a
+        if self._soh_turn.due(time_s):
+            self._slow(min(self._soh_turn.elapsed_s, GAP_S), current_a, snapshot.cell_voltage_v, temperature_c)
+        if self._student is not None and self._student_turn.due(time_s):
+            self._ask_student(self._student, current_a, snapshot.time_ns)
+            self._led = bool(np.isfinite(self._sigma).any())
         soc, soc_sigma = kalman.soc, kalman.soc_sigma
         source = Source.STUDENT
         if self._led:
@@ -108,13 +114,9 @@ class Estimator:
             return np.full(self._pack.cells, np.nan)
         return np.where(self._probed, snapshot.temperature_c[self._probe], np.nan)
 
-    def _slow(self, time_s: float, current_a: float, voltage_v: Floats, temperature_c: Floats) -> None:
-        """What moves slowly: the resistance of the next ten seconds, SOH, anchors, offset, balancing."""
+    def _slow(self, elapsed_s: float, current_a: float, voltage_v: Floats, temperature_c: Floats) -> None:
+        """What moves slowly: resistance and capacity SOH, anchors, balancing."""
         kalman, soh = self.kalman, self.soh
-        elapsed_s = min(time_s - self._slow_s, GAP_S)
-        self._slow_s = time_s
-        self._resistance_ohm = self._resistances(current_a, temperature_c)
-        self._offset_a, self._offset_sigma_a = kalman.current_offset_a, kalman.current_offset_sigma_a
         if abs(current_a) > LOADED_C * self._card.capacity_ah:
             soh.resist(elapsed_s, kalman.resistance_scale, kalman.resistance_scale_sigma)
         told = kalman.anchored & np.isfinite(voltage_v + temperature_c)
@@ -139,17 +141,6 @@ class Estimator:
         )
         return np.where(known, self._model.resistance_ohm(soc, temperature, level_a, HORIZON_S) * kalman.resistance_scale, np.nan)
 
-    def _take_turn(self, student: StateStudent, time_s: float, current_a: float, since_ns: int) -> None:
-        """Ask the student when its period is over; half a period after the slow states at first, so that
-        the two fall into different snapshots where there are several in a period."""
-        if math.isnan(self._student_s):
-            self._student_s = time_s - 0.5 * student.period_s
-        if time_s - self._student_s < 0.999 * student.period_s:
-            return
-        self._student_s = time_s
-        self._ask_student(student, current_a, since_ns)
-        self._led = bool(np.isfinite(self._sigma).any())
-
     def _ask_student(self, student: StateStudent, current_a: float, since_ns: int) -> None:
         x = student.features(self.kalman, current_a)
         inside = student.inside(x)
@@ -166,13 +157,15 @@ class Estimator:
             self._status = status
             self._sigma = np.full(self._pack.cells, np.nan)  # no answer: the filter stands, not an old correction
             return
-        correction, sigma, hidden = answer
-        finite = np.isfinite(correction + sigma + np.add.reduce(hidden, axis=1)) & (sigma > 0.0)
-        good = finite & inside
-        if good.all():
-            self._correction, self._sigma, self._hidden, self._status = correction, sigma, hidden, ReasonerStatus.OK
+        correction, sigma, after = answer
+        # One sum tells whether any number is none: the pack's healthy case costs no pass over the cells.
+        total = float(np.add.reduce(correction) + np.add.reduce(after, axis=None))
+        if everywhere and math.isfinite(total) and float(np.minimum.reduce(sigma)) > 0.0 and float(np.maximum.reduce(sigma)) < math.inf:
+            self._correction, self._sigma, self._hidden, self._status = correction, sigma, after, ReasonerStatus.OK
             return
-        self._hidden = np.where(good[:, None], hidden, student.start(self._pack.cells))
+        finite = np.isfinite(correction + sigma + np.add.reduce(after, axis=1)) & (sigma > 0.0)
+        good = finite & inside
+        self._hidden = np.where(good[:, None], after, student.start(self._pack.cells))
         self._correction = np.where(good, correction, 0.0)
         self._sigma = np.where(good, sigma, np.nan)
         self._status = ReasonerStatus.OUT_OF_DOMAIN if finite.all() else ReasonerStatus.REFUSED
