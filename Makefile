@@ -8,7 +8,7 @@ EXPORTING := $(VENV)/.exporting
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test models bench lint check size golden clean $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo test models bench lint check size cards tune golden clean $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -74,6 +74,12 @@ bench: $(VENV)-runtime/.installed ## the whole line timed at 16, 96, 192 and 400
 
 size: ## lines a folder; files over 300 lines
 	@find edgebms export hil firmware_bridge -name '*.py' | xargs wc -l | awk '$$2!="total"{n=split($$2,p,"/"); d=(n>2)?p[1]"/"p[2]:p[1]; s[d]+=$$1; if($$1>300) print "over 300:", $$1, $$2} END{for(k in s) print s[k], k}' | sort -k2
+
+cards: $(TESTING) ## make the catalogue's cards anew from the shared train data
+	$(BIN)/python -m export.recipes.make_cards
+
+tune: $(TESTING) ## search the filter's constants on the shared train data (prints them)
+	$(BIN)/python -m export.recipes.tune_kalman
 
 golden: $(TESTING) ## write the golden files again (look at the diff, explain it in the commit)
 	$(BIN)/python tests/golden/make_frames.py
