@@ -26,6 +26,7 @@ from edgebms.errors import ConfigError, EdgebmsError
 from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.bus import Bus
 from edgebms.inlet.inbox import Inbox
+from edgebms.inlet.link import check_bus
 from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
 from edgebms.reload import carry_over
@@ -178,6 +179,7 @@ class Daemon:
         for name, bus in list(self._buses.items()):
             if keep.get(name) != bus.settings:
                 bus.close()
+                say(f"bus {bus.name}: {bus.counts}")
                 del self._buses[name]
         for name, settings in keep.items():
             packs = frozenset(pack.name for pack in self._config.pack if pack.channel in (None, name))
@@ -241,6 +243,7 @@ class Daemon:
     def _close(self) -> None:
         for bus in self._buses.values():
             bus.close()
+            say(f"bus {bus.name}: {bus.counts}")
         for outlet in self._outlets:
             try:
                 outlet.close()
@@ -273,12 +276,14 @@ class _Building:
 
 
 def load(path: Path) -> Config:
-    """The configuration at ``path``, which must name a bus. Raises ConfigError."""
+    """The configuration at ``path``, which must name a bus. Raises ConfigError, MissingExtra."""
     config = configuration.load(path)
     if not config.bus:
         raise ConfigError(
             "names no bus to listen to", where=f"{path}: bus", mend="add a [[bus]] with name, interface and channel (docs/integrator.md)"
         )
+    for i, bus in enumerate(config.bus):
+        check_bus(bus, f"{path}: bus[{i}]")
     return config
 
 

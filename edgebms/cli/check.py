@@ -42,11 +42,20 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"{pack.name} profile {pack.profile}", lambda pack=pack: describe_profile(load_profile(pack.profile, pack)))  # type: ignore[misc]
         attempt(f"{pack.name} card {pack.card}", lambda pack=pack: describe_card(load_card(pack.card)))  # type: ignore[misc]
         attempt(f"{pack.name} limits {pack.limits}", lambda pack=pack: f"{len(load_limits(pack.limits, load_card(pack.card), pack))} rows")  # type: ignore[misc]
+    for i, bus in enumerate(config.bus):
+        attempt(f"bus {bus.name}", lambda i=i, bus=bus: describe_bus(bus, f"{args.config}: bus[{i}]"))  # type: ignore[misc]
     if config.students.state:
         attempt(f"student {config.students.state}", lambda: load_student(config.students.state).describe())
     if config.site.kind == "not_stated":
         print("note  site.kind is not stated: stop_discharge and open_contactors go out as advice to a person, never as a command")
     return codes[0] if codes else 0
+
+
+def describe_bus(bus: Any, where: str) -> str:
+    from edgebms.inlet.link import check_bus
+
+    check_bus(bus, where)
+    return f"{bus.interface} {bus.channel or ''}, {'may transmit' if bus.transmit else 'listen-only'}"
 
 
 def describe_card(card: Any) -> str:

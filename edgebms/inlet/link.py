@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from edgebms.config import BusConfig
+from edgebms.errors import ConfigError, MissingExtra
 from edgebms.inlet.frame import Frame
 
 
@@ -57,6 +58,10 @@ class Counts:
         """Frames that were on the bus and did not reach the loop, as far as anyone can tell."""
         return self.bad_lines + self.truncated + self.overflow + self.kernel_dropped + self.controller_overflow
 
+    def __str__(self) -> str:
+        told = {name: count for name, count in self.as_dict().items() if count and name != "frames"}
+        return ", ".join([f"{self.frames} frames", *(f"{name} {count}" for name, count in told.items())])
+
     def as_dict(self) -> dict[str, int]:
         return {name: getattr(self, name) for name in self.__slots__}
 
@@ -94,3 +99,34 @@ def open_link(bus: BusConfig, counts: Counts, now_ns: Callable[[], int]) -> Link
     from edgebms.inlet.pythoncan import PythonCan
 
     return PythonCan(bus, counts, now_ns)
+
+
+OWN = ("socketcan", "slcan")
+
+
+def check_bus(bus: BusConfig, where: str) -> None:
+    """Refuse what can never work. Whether the device is there is the receive loop's business. Raises ConfigError."""
+    if bus.interface == "slcan":
+        from edgebms.inlet.slcan import SPEEDS
+
+        if not bus.channel:
+            raise ConfigError("an slcan bus needs its serial port", where=f"{where}.channel", mend="state it, e.g. /dev/ttyACM0")
+        if bus.bitrate is not None and bus.bitrate not in SPEEDS:
+            raise ConfigError(
+                f"{bus.bitrate} bit/s is none of SLCAN's", where=f"{where}.bitrate", mend=f"state one of {', '.join(map(str, SPEEDS))}"
+            )
+    if bus.interface in OWN:
+        return
+    from can.interfaces import BACKENDS
+
+    if bus.interface not in BACKENDS:
+        raise ConfigError(
+            f"no interface is called {bus.interface!r}",
+            where=f"{where}.interface",
+            mend=f"name one of: {', '.join(sorted({*OWN, *BACKENDS}))}",
+        )
+    if bus.interface == "udp_multicast":
+        from importlib.util import find_spec
+
+        if find_spec("msgpack") is None:
+            raise MissingExtra("udp_multicast needs msgpack", where=f"{where}.interface", mend="pip install 'edgebms[udp]'")
