@@ -4,7 +4,7 @@
     python tests/mutation/run.py --short    a sample drawn by --seed, for some three minutes
 
 The tests are collected once; each mutant is put into a forked child, which runs the tests that reach the
-mutated statement, the quickest first, until one fails. A mutant that lives must stand in survivors.toml
+mutated statement, until one fails. A mutant that lives must stand in survivors.toml
 with its reason; a survivor listed there that dies, or is no longer made, fails the full run.
 """
 
@@ -37,9 +37,9 @@ FOLDER = ROOT / "edgebms" / "guard"
 TESTS = ["tests/guard", "--ignore=tests/guard/test_guard_data.py"]  # long, and it looks at data
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 SHORT_S = 150.0
-TESTS_S = 6.0
-"""A mutant is shown to the quickest tests that reach it, up to so many seconds of them: what only a long test
-sees is not seen."""
+TESTS_S = 12.0
+"""A mutant is shown to the tests that reach it, up to so many seconds of them: the direct ones first, then those of
+the rows, each lot by its time. What only a long test sees is not seen."""
 KILLED, LIVES, TIMED_OUT = "killed", "lives", "timed out"
 
 
@@ -157,7 +157,7 @@ class Runner:
         else:
             tests = set().union(*(lines.get(line, set()) for line in range(mutant.first, mutant.last + 1)))
         chosen, total_s = [], 0.0
-        for test in sorted(tests, key=baseline.seconds.__getitem__):
+        for test in sorted(tests, key=lambda test: ("guard_rows" in self.items[test].nodeid, baseline.seconds[test])):
             total_s += baseline.seconds[test]
             if total_s > TESTS_S:
                 break
