@@ -39,8 +39,7 @@ class Estimator:
     """One pack's estimator. ``step`` at every snapshot; no clock, no I/O.
 
     ``student`` None = the filter alone. ``ask`` runs the student, inline or bounded by the deadline.
-    The filter and the limits work at every snapshot; the student once in its period and what moves slowly
-    once a second, in turns where snapshots come faster.
+    Filter, student and limits work at every snapshot; what moves slowly once a second, in turns.
     """
 
     def __init__(self, card: CellCard, pack: PackConfig, student: StateStudent | None, ask: Ask) -> None:
@@ -58,7 +57,7 @@ class Estimator:
         self._hidden = student.start(pack.cells) if student is not None else np.zeros((pack.cells, 0), dtype=np.float32)
         self._correction = np.zeros(pack.cells)
         self._sigma = np.full(pack.cells, np.nan)
-        self._led = False
+        self._led = self._leads_everywhere = False
         self._status = ReasonerStatus.ABSENT if student is None else ReasonerStatus.SKIPPED
         self._resistance_ohm = np.full(pack.cells, np.nan)
         self._offset_a = self._offset_sigma_a = math.nan
@@ -79,12 +78,14 @@ class Estimator:
             self._offset_a, self._offset_sigma_a = kalman.current_offset_a, kalman.current_offset_sigma_a
         if self._soh_turn.due(time_s):
             self._slow(min(self._soh_turn.elapsed_s, GAP_S), current_a, snapshot.cell_voltage_v, temperature_c)
-        if self._student is not None and self._student_turn.due(time_s):
-            self._ask_student(self._student, current_a, snapshot.time_ns)
-            self._led = bool(np.isfinite(self._sigma).any())
+        if self._student is not None:
+            # Asked at every snapshot; its memory goes on once in its period, at the pace of its training.
+            self._ask_student(self._student, current_a, snapshot.time_ns, self._student_turn.due(time_s))
         soc, soc_sigma = kalman.soc, kalman.soc_sigma
         source = Source.STUDENT
-        if self._led:
+        if self._leads_everywhere:
+            soc, soc_sigma = soc + self._correction, self._sigma
+        elif self._led:
             led = np.isfinite(self._sigma)
             soc = np.where(led, soc + self._correction, soc)
             soc_sigma = np.where(led, self._sigma, soc_sigma)
@@ -141,9 +142,10 @@ class Estimator:
         )
         return np.where(known, self._model.resistance_ohm(soc, temperature, level_a, HORIZON_S) * kalman.resistance_scale, np.nan)
 
-    def _ask_student(self, student: StateStudent, current_a: float, since_ns: int) -> None:
+    def _ask_student(self, student: StateStudent, current_a: float, since_ns: int, advance: bool) -> None:
         x = student.features(self.kalman, current_a)
         inside = student.inside(x)
+        self._led = self._leads_everywhere = False
         everywhere = bool(inside.all())
         if not inside.any():
             self._status = ReasonerStatus.OUT_OF_DOMAIN
@@ -161,13 +163,17 @@ class Estimator:
         # One sum tells whether any number is none: the pack's healthy case costs no pass over the cells.
         total = float(np.add.reduce(correction) + np.add.reduce(after, axis=None))
         if everywhere and math.isfinite(total) and float(np.minimum.reduce(sigma)) > 0.0 and float(np.maximum.reduce(sigma)) < math.inf:
-            self._correction, self._sigma, self._hidden, self._status = correction, sigma, after, ReasonerStatus.OK
+            self._correction, self._sigma, self._status = correction, sigma, ReasonerStatus.OK
+            self._led = self._leads_everywhere = True
+            if advance:
+                self._hidden = after
             return
         finite = np.isfinite(correction + sigma + np.add.reduce(after, axis=1)) & (sigma > 0.0)
         good = finite & inside
-        self._hidden = np.where(good[:, None], after, student.start(self._pack.cells))
+        self._hidden = np.where(good[:, None], after if advance else hidden, student.start(self._pack.cells))
         self._correction = np.where(good, correction, 0.0)
         self._sigma = np.where(good, sigma, np.nan)
+        self._led = bool(good.any())
         self._status = ReasonerStatus.OUT_OF_DOMAIN if finite.all() else ReasonerStatus.REFUSED
 
     def state(self) -> dict[str, Any]:
