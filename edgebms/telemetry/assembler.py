@@ -137,27 +137,26 @@ class Assembler:
         if time_ns < self._latest_ns:
             time_ns = self._latest_ns
         self._latest_ns = time_ns
-        if beside != NO_SLOT:
-            self._store(beside, data, length, time_ns)
-        if slot == NO_SLOT:
-            return result
-        if size > length:
-            data = data[:length]
-            size = length
-        start = self._starts[slot]
-        self._buffer[start : start + size] = data
-        self._stamps[slot] = time_ns
-        if self._lengths is not None:
-            self._lengths[slot] = size
-        self._fresh = True
-        if self._seen[slot] != self._generation:
-            self._seen[slot] = self._generation
-            if self._required[slot]:
-                self._remaining -= 1
-                if not self._remaining and not self._by_trigger:
-                    return self._build(self._latest_ns, complete=True)
-            elif self._outside[slot]:
-                self._outside_touched = True
+        done = beside != NO_SLOT and self._store(beside, data, time_ns)
+        if slot != NO_SLOT:
+            if size > length:
+                data = data[:length]
+                size = length
+            start = self._starts[slot]
+            self._buffer[start : start + size] = data
+            self._stamps[slot] = time_ns
+            if self._lengths is not None:
+                self._lengths[slot] = size
+            self._fresh = True
+            if self._seen[slot] != self._generation:
+                self._seen[slot] = self._generation
+                if self._required[slot]:
+                    self._remaining -= 1
+                    done = done or not self._remaining
+                elif self._outside[slot]:
+                    self._outside_touched = True
+        if done and not self._by_trigger:
+            return self._build(self._latest_ns, complete=True)
         if number == self._trigger:
             return self._triggered()
         return result
@@ -171,13 +170,21 @@ class Assembler:
             return None
         return self._build(max(now_ns, self._latest_ns), complete=False)
 
-    def _store(self, slot: int, data: bytes, length: int, time_ns: int) -> None:
-        size = min(len(data), length)
+    def _store(self, slot: int, data: bytes, time_ns: int) -> bool:
+        """Take the signals beside a multiplexer, which each frame of the message has; whether it was the
+        last required slot. ``push`` does the same in line for all else."""
+        size = min(len(data), self._profile.slots[slot].length)
         start = self._starts[slot]
         self._buffer[start : start + size] = data[:size]
         self._stamps[slot] = time_ns
         if self._lengths is not None:
             self._lengths[slot] = size
+        self._fresh = True
+        if self._seen[slot] == self._generation:
+            return False
+        self._seen[slot] = self._generation
+        self._remaining -= self._required[slot]
+        return self._required[slot] and not self._remaining
 
     def _triggered(self) -> Snapshot | None:
         """The trigger came: complete when no required message is missing or stale.

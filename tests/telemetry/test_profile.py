@@ -151,6 +151,67 @@ def test_a_dbc_that_contradicts_itself_is_refused(tmp_path: Path, old: str, new:
     assert said in str(caught.value)
 
 
+MUXED = """VERSION ""
+NS_ :
+BS_:
+BU_: B
+BO_ 256 Cells: 8 B
+ SG_ Mux M : 0|4@1+ (1,0) [0|0] "" B
+ SG_ C1 m0 : 8|16@1+ (0.001,0) [0|0] "V" B
+ SG_ C2 m1 : 8|16@1+ (0.001,0) [0|0] "V" B
+ SG_ Spare m2 : 8|16@1+ (0.001,0) [0|0] "V" B
+ SG_ Flag m1 : 24|1@1+ (1,0) [0|0] "" B
+ SG_ I : 40|16@1- (0.1,0) [0|0] "A" B
+"""
+
+
+NESTED = ' SG_ Inner m2M : 28|4@1+ (1,0) [0|0] "" B\n' + "".join(
+    f"SG_MUL_VAL_ 256 {name} Mux {value}-{value};\n" for name, value in (("C1", 0), ("C2", 1), ("Flag", 1), ("Spare", 2), ("Inner", 2))
+)
+MUXED_PROFILE = PROFILE.replace('[ignored]\nOther = "a message that says nothing of the pack"\n', "")
+CUT = "[messages]\nCells = { shorter = true }\n"
+FLAG = '\nvalid_flag = "Flag"\nvalid_when = [{ value = 1 }]'
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0, 0, 0, 1), (2, 0, 2, 1)])
+def test_signals_beside_a_multiplexer_come_with_every_frame(tmp_path: Path, order: tuple[int, ...]) -> None:
+    path = write(tmp_path, MUXED_PROFILE, MUXED)
+    settings_ = pack(path)
+    assembler = Assembler(load_profile(path, settings_), settings_)
+    for sweep in range(3):
+        for step, mux in enumerate(order):
+            snapshot = assembler.push(Frame(10**9 * (sweep + 1) + step, 256, bytes((mux, 0x74 + mux, 0x0E, 0, 0, 0x9C + step, 0xFF, 0))))
+            assert (snapshot is not None) == (step == len(order) - 1)
+        assert snapshot is not None and snapshot.complete
+        assert snapshot.cell_voltage_v.tolist() == pytest.approx([3.7, 3.701])
+        assert snapshot.current_a.value == pytest.approx(-10.0 + 0.1 * (len(order) - 1))
+
+
+@pytest.mark.parametrize(
+    ("mapped", "added", "dbc", "said"),
+    [
+        ('signal = "Spare"' + FLAG, "", "", "comes under another multiplexer value"),
+        ('signal = "I"', "", NESTED, "message Cells has 2 multiplexers"),
+        ('signal = "I"', "[messages]\nCells = { required = false }", "", "no message is required"),
+        ('signal = "I"', "[messages]\nCells = { period_s = 1, frame_period_s = 1 }", "", "both period_s and frame_period_s"),
+        ('signal = "I"', '[ignored]\nCells = "not of any use"', "", "is mapped and ignored"),
+        ('signal = "I"', CUT + '[[check]]\nmessages = ["*"]\nrule = "sum8"', "", "may be cut off and has a checksum"),
+        ('signal = "I"', CUT + '[[counter]]\nmessages = ["*"]\nsignal = "Mux"', "", "may be cut off and has a counter"),
+    ],
+)
+def test_what_multiplexers_and_rules_may_not_do(tmp_path: Path, mapped: str, added: str, dbc: str, said: str) -> None:
+    path = write(tmp_path, MUXED_PROFILE.replace('signal = "I"', mapped) + added, MUXED + dbc)
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path, pack(path))
+    assert said in str(caught.value)
+
+
+def test_a_profile_that_maps_nothing_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, MUXED_PROFILE[: MUXED_PROFILE.index("[cells]")], MUXED)
+    with pytest.raises(ProfileError, match="maps nothing"):
+        load_profile(path, pack(path))
+
+
 def test_a_profile_that_is_not_there_names_those_that_are(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match=r"no profile called 'edgbms'.*known: edgebms, edgebms_fd, foxbms2"):
         load_profile("edgbms", pack("edgbms"))
