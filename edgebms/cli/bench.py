@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgebms.inlet.frame import Frame
 
 SWEEP_S = 0.1
-CHUNK_S = 60.0
+CHUNK_S = 20.0
 """Frames are encoded in chunks outside the timed part. The first second after one is left out of the latencies:
 what the encoder did to the caches is none of the line's business."""
 SEGMENTS = 5
