@@ -14,7 +14,7 @@ CLIP = 4.0
 class Recurrent(nn.Module):
     """x (steps, cells, inputs), hidden (cells, hidden) -> head (steps, cells, 2), hidden after the last step.
 
-    The head starts at zero: an untrained student leaves the filter as it is.
+    The head starts at zero: an untrained student moves the filter's estimate nowhere.
     """
 
     def __init__(self, inputs: int, hidden: int) -> None:

@@ -7,6 +7,7 @@ rounded away.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,13 +91,15 @@ def build(graph: Graph, name: str, inputs: int, hidden: int) -> bytes:
 class Bounds:
     """How far a student may depart from the filter, whatever its weights.
 
-    s = the filter's sigma, clipped to least..most. correction = tanh(a) (times s + floor);
-    log standard deviation = log s + spread tanh(b). a, b: the head's two numbers.
+    s = the filter's sigma, clipped to least..most. correction = tanh(a) (times s + floor); log standard deviation =
+    log s + shift + spread tanh(b). a, b: the head's two numbers. spread - shift = -log 0.8: a student that learned on
+    one cell may be surer of it than of the next, so its sigma is at least 0.8 of the filter's.
     """
 
     times: float = 3.0
     floor: float = 0.02
-    spread: float = 3.0
+    spread: float = 1.6
+    shift: float = 1.6 + math.log(0.8)
     least: float = 0.002
     most: float = 0.1
 
@@ -118,6 +121,7 @@ def state_graph(weights: Weights, clip: float, sigma_at: int, sigma_centre: floa
         ("per_sigma", [bounds.times, 0.0]),
         ("fixed", [bounds.floor, bounds.spread]),
         ("second", [0.0, 1.0]),
+        ("shift", [0.0, bounds.shift]),
     ):
         graph.constant(label, value)
     graph.add("Gather", ["x", "sigma_at"], "log_sigma_in", axis=1)
@@ -130,7 +134,8 @@ def state_graph(weights: Weights, clip: float, sigma_at: int, sigma_centre: floa
     graph.add("Tanh", ["two"], "share")
     graph.add("Mul", ["share", "reach"], "moved")
     graph.add("Mul", ["log_base", "second"], "base")
-    graph.add("Add", ["moved", "base"], "y")
+    graph.add("Add", ["moved", "shift"], "moved_shifted")
+    graph.add("Add", ["moved_shifted", "base"], "y")
     return build(graph, "state", inputs, hidden)
 
 

@@ -58,7 +58,7 @@ def answer(head: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:
     """Correction and log standard deviation from the head's two numbers."""
     log_base = log_sigma.clamp(math.log(BOUNDS.least), math.log(BOUNDS.most))
     correction = torch.tanh(head[..., 0]) * (BOUNDS.times * log_base.exp() + BOUNDS.floor)
-    return correction, log_base + BOUNDS.spread * torch.tanh(head[..., 1])
+    return correction, log_base + BOUNDS.shift + BOUNDS.spread * torch.tanh(head[..., 1])
 
 
 def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -75,6 +75,7 @@ def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe) -> Recurre
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     net = Recurrent(len(FEATURES), recipe.hidden)
+    torch.nn.init.constant_(net.head.bias[1:], -math.atanh(BOUNDS.shift / BOUNDS.spread))  # as sure as the filter, to begin with
     x, log_sigma, target, weight = tensors(data, scale)
     sequences = x.shape[1]
     batches = -(-sequences // recipe.batch)

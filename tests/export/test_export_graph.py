@@ -62,7 +62,7 @@ def test_the_state_graph_bounds_its_correction_by_the_filters_sigma():
         sigma = np.clip(np.exp(row[:, at] * scale + centre), bounds.least, bounds.most)
         reached += sigma.tolist()
         np.testing.assert_allclose(y[:, 0], np.tanh(two[:, 0]) * (bounds.times * sigma + bounds.floor), atol=2e-4)
-        np.testing.assert_allclose(y[:, 1], np.log(sigma) + bounds.spread * np.tanh(two[:, 1]), atol=2e-4)
+        np.testing.assert_allclose(y[:, 1], np.log(sigma) + bounds.shift + bounds.spread * np.tanh(two[:, 1]), atol=2e-4)
     assert min(reached) == pytest.approx(bounds.least) and max(reached) == pytest.approx(bounds.most)
 
 
