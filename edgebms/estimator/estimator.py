@@ -182,6 +182,7 @@ class Estimator:
             "kalman": self.kalman.state(),
             "soh": self.soh.state(),
             "power": self.power.state(),
+            "resistance_ohm": self._resistance_ohm.copy(),
             "model": self._student.digest if self._student is not None else "",
             "hidden": self._hidden.copy(),
         }
@@ -200,5 +201,6 @@ class Estimator:
         self.soh.count(off_s, current_a if short else math.nan)
         if short:
             self.power.restore(state["power"])
+            self._resistance_ohm = state["resistance_ohm"].copy()
             if self._student is not None and state["model"] == self._student.digest:
                 self._hidden = state["hidden"].copy()
