@@ -46,6 +46,9 @@ test-wheel: $(TESTING) ## the wheel alone in a fresh environment: command, demo,
 test-replay: $(TESTING) ## BatICM days as CAN frames and from parquet: same values, alerts, commands (SHORT=1: five short days)
 	$(BIN)/python -m pytest tests/hil/test_baticm_replay.py -n 2 -m slow -q $(if $(SHORT),-k '04-15 or 05-05 or 04-19 or 04-20 or 05-11')
 
+test-fuzz: $(TESTING) ## random frames, mutated profiles and DBC files, at length (SHORT=1: fewer)
+	$(BIN)/python -m pytest -q -m slow tests/telemetry
+
 test-speed: $(TESTING) ## instructions a snapshot costs, counted by callgrind, gated both ways (WRITE=1 writes the figures)
 	@if packaging/need.sh valgrind valgrind; then $(BIN)/python tests/speed/count.py $(if $(WRITE),--write); \
 	elif [ "$$CI" = true ]; then echo "valgrind is missing"; exit 1; else echo "skipped: valgrind is missing (apt install valgrind)"; fi

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import math
+import os
+import random as chance
 from typing import Any
 
 import cantools.database
@@ -154,10 +156,23 @@ def agree(name: str, snapshot: Snapshot, mirror: Mirror) -> int:
     return stated
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", sorted(PACKS))
+def test_many_random_frames_never_crash_and_never_invent(name: str) -> None:
+    for seed in range(50 if os.environ.get("SHORT") else 1000):
+        random_frames(name, chance.Random(seed), 120)
+
+
 @pytest.mark.parametrize("name", sorted(PACKS))
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.randoms(use_true_random=False), st.integers(1, 120))
 def test_random_frames_never_crash_and_never_invent(name: str, random: Any, count: int) -> None:
+    random_frames(name, random, count)
+
+
+def random_frames(name: str, random: Any, count: int) -> None:
+    """Push ``count`` frames into assembler and mirror and hold each snapshot against the mirror."""
     pack, profile, database = compiled(name)
     channel = pack.channel or ""
     assembler, mirror = Assembler(profile, pack), Mirror(name, database)
@@ -190,8 +205,6 @@ def test_random_frames_never_crash_and_never_invent(name: str, random: Any, coun
 
 @pytest.mark.parametrize("name", sorted(PACKS))
 def test_the_comparison_above_compares_something(name: str) -> None:
-    import random as chance
-
     pack, profile, database = compiled(name)
     assembler, mirror = Assembler(profile, pack), Mirror(name, database)
     random = chance.Random(3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -299,10 +300,11 @@ def mutated(text: str, chance: random.Random) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.parametrize("name", ["hyundai_kona", "victron_lv", "gm_volt"])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32))
-def test_mutated_profiles_and_dbcs_load_or_are_refused(tmp_path: Path, name: str, seed: int) -> None:
+NAMES = ["hyundai_kona", "victron_lv", "gm_volt"]
+
+
+def load_mutated(folder: Path, name: str, seed: int) -> None:
+    """Load a mutated profile or DBC; where it loads, run it. Anything but ProfileError is a failure."""
     chance = random.Random(seed)
     profile = (CATALOGUE / "profiles" / f"{name}.toml").read_text()
     dbc = (CATALOGUE / "dbc" / f"{name}.dbc").read_text()
@@ -310,16 +312,32 @@ def test_mutated_profiles_and_dbcs_load_or_are_refused(tmp_path: Path, name: str
         profile = mutated(profile, chance)
     else:
         dbc = mutated(dbc, chance)
-    (tmp_path / f"{name}.dbc").write_text(dbc)
-    (tmp_path / "x.toml").write_text(profile)
-    settings_ = pack(str(tmp_path / "x.toml"), cells=4, probes=1, firmware="1.8.0", period_s=1.0, channel="can0")
+    (folder / f"{name}.dbc").write_text(dbc)
+    (folder / "x.toml").write_text(profile)
+    settings_ = pack(str(folder / "x.toml"), cells=4, probes=1, firmware="1.8.0", period_s=1.0, channel="can0")
     try:
         ready = load_profile(settings_.profile, settings_)
     except ProfileError as error:
         assert "\n" not in str(error)
         return
     assembler = Assembler(ready, settings_)
-    for step in range(40):  # what loads must run
+    assert ready.describe()
+    for step in range(40):
         for identifier, extended in sorted(ready.routes):
             assembler.push(Frame(10**9 + step * 10**8, identifier, chance.randbytes(8), extended, "can0"))
         assembler.poll(10**9 + step * 10**8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32))
+def test_mutated_profiles_and_dbcs_load_or_are_refused(tmp_path: Path, name: str, seed: int) -> None:
+    load_mutated(tmp_path, name, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("name", NAMES)
+def test_many_mutated_profiles_and_dbcs_load_or_are_refused(tmp_path: Path, name: str) -> None:
+    for seed in range(300 if os.environ.get("SHORT") else 3000):
+        load_mutated(tmp_path, name, seed)
