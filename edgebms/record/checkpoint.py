@@ -18,6 +18,7 @@ import numpy as np
 from edgebms import __version__
 from edgebms.config import PackConfig
 from edgebms.errors import StateError
+from edgebms.estimator.estimator import Estimator
 from edgebms.loop import PackLine
 from edgebms.record import image, statefile
 from edgebms.record.counters import Counters, Totals
@@ -119,7 +120,7 @@ def collect(line: PackLine, pack: PackConfig, counters: Counters, moment: Moment
         "format": FORMAT,
         "runtime": __version__,
         "pack": pack_key(pack),
-        "card": {"name": line.card.name, "fingerprint": fingerprint(line.card)},
+        "card": {"name": line.card.name, "fingerprint": fingerprint(line.card), "capacity_ah": line.card.capacity_ah},
         "saved": msgspec.to_builtins(moment),
     }
     body = {
@@ -127,8 +128,23 @@ def collect(line: PackLine, pack: PackConfig, counters: Counters, moment: Moment
         "guard": pipeline.guard.state(),
         "alerts": pipeline.arbiter.state(),
         "counters": msgspec.to_builtins(counters.totals),
+        "figures": plain(figures(pipeline.estimator)),
     }
     return [header, body]
+
+
+def figures(estimator: Estimator) -> dict[str, Any]:
+    """What a reader of the file wants to know without the filter's equations: fractions, a figure a cell."""
+    kalman, soh = estimator.kalman, estimator.soh
+    return {
+        "soc": kalman.soc.copy(),
+        "soc_sigma": kalman.soc_sigma.copy(),
+        "soh_capacity": soh.capacity.copy(),
+        "soh_capacity_sigma": soh.capacity_sigma.copy(),
+        "soh_capacity_measured": soh.measured.astype(float),
+        "soh_resistance": soh.resistance.copy(),
+        "soh_resistance_sigma": soh.resistance_sigma.copy(),
+    }
 
 
 def load(path: Path) -> Saved:

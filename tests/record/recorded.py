@@ -84,7 +84,7 @@ class Gateway:
 
 
 def drive(seconds, start_s=100.0, period_s=0.1, hot_from_s=None, seed=7, encoder=None, dip_at_s=None, current_a=None, high_v=None):
-    """A pack in use. hot_from_s: probe 2 rises by 2 K/s from then on until it stands at 75 degC. high_v: (from s, to s):
+    """A pack in use. hot_from_s: probe 2 rises by 2 K/s from then on until it stands at 85 degC. high_v: (from s, to s):
     cell 5 stands above its limit meanwhile. dip_at_s: for 4 s nothing is sent."""
     encoder = encoder or Encoder("edgebms", CELLS, PROBES)
     random = np.random.default_rng(seed)
@@ -93,7 +93,7 @@ def drive(seconds, start_s=100.0, period_s=0.1, hot_from_s=None, seed=7, encoder
         cell_v = 3.7 + random.normal(0, 0.001, CELLS)
         probe_c = 25.0 + random.normal(0, 0.05, PROBES)
         if hot_from_s is not None and at_s >= hot_from_s:
-            probe_c[1] += min(2.0 * (at_s - hot_from_s), 50.0)
+            probe_c[1] += min(2.0 * (at_s - hot_from_s), 60.0)
         if high_v is not None and high_v[0] <= at_s < high_v[1]:
             cell_v[4] = 4.35
         if dip_at_s is not None and dip_at_s <= at_s < dip_at_s + 4.0:
