@@ -16,5 +16,6 @@ def build_lines(config: Config, ask: Ask) -> dict[str, PackLine]:
     lines = {}
     for pack in config.pack:
         card = load_card(pack.card)
-        lines[pack.name] = PackLine(card, Assembler(load_profile(pack.profile, pack), pack), build(config, pack, card, ask))
+        profile = load_profile(pack.profile, pack)
+        lines[pack.name] = PackLine(card, Assembler(profile, pack), build(config, pack, card, profile.period_s, ask))
     return lines

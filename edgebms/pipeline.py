@@ -72,8 +72,8 @@ def with_warnings(decision: Decision, faults: tuple[GatewayFault, ...]) -> Decis
     return msgspec.structs.replace(decision, quality=quality)
 
 
-def build(config: Config, pack: PackConfig, card: CellCard, ask: Ask) -> Pipeline:
-    """The pipeline of ``pack``. Raises ConfigError, ModelError."""
+def build(config: Config, pack: PackConfig, card: CellCard, period_s: float, ask: Ask) -> Pipeline:
+    """The pipeline of ``pack``, whose snapshots come every ``period_s``. Raises ConfigError, ModelError."""
     student = load_student(config.students.state) if config.students.state else None
     return Pipeline(
         History(pack.cells, pack.probes),
@@ -84,7 +84,7 @@ def build(config: Config, pack: PackConfig, card: CellCard, ask: Ask) -> Pipelin
             pack,
             card,
             cells_every_s=config.output.cells_every_s,
-            period_s=pack.period_s,
+            period_s=period_s,
             state_model=student.digest if student is not None else None,
         ),
     )
