@@ -57,6 +57,9 @@ test-coverage: $(TESTING) ## guard/ and decision/: every branch is taken by a te
 	$(BIN)/python -m pytest -n 2 -q -m 'not slow' tests/guard tests/decision --cov=edgebms.guard --cov=edgebms.decision --cov-branch \
 	  --cov-fail-under=100 --cov-report=term-missing:skip-covered
 
+test-faults: $(TESTING) ## faults of links and outlets, injected into a running daemon: docs/results-faults.md (SHORT=1: a third of them)
+	$(BIN)/python tests/faults/run.py $(if $(SHORT),--short,--write docs/results-faults.md)
+
 test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a test or explained (SHORT=1: a sample)
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
 

@@ -52,11 +52,12 @@ class Adapter:
         self.path.unlink(missing_ok=True)
 
     def write(self, data):
-        """Nobody reads: what does not fit is lost, as in a real adapter."""
+        """True when all of it went out: what does not fit is lost, as in a real adapter."""
         self.hear()
         with self._lock, contextlib.suppress(OSError):
             if self.master >= 0:
-                os.write(self.master, data)
+                return os.write(self.master, data) == len(data)
+        return False
 
     def hear(self):
         with self._lock, contextlib.suppress(OSError):

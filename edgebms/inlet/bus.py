@@ -27,8 +27,9 @@ DOWN_S = 1.0
 """A link that is back within this time was not down for anyone."""
 HELD_S = 10.0
 """A fault stands so long after its end: a link that flaps is one alert, not a hundred."""
-LOST_FRAMES, LOST_WINDOW_S = 10, 60.0
-"""So many frames lost within the window are an alert; fewer stand in quality.warnings."""
+WINDOW_S = 60.0
+LOST_FRAMES, ERRORS, DOWNS = 10, 100, 3
+"""So many frames lost, error frames, or times that the link broke, within the window are an alert; fewer stand in quality.warnings."""
 ECHO_S = 1.0
 SILENCE_LONGEST_S = 60.0
 """A pack that sleeps all night is no reason to open its link every few seconds."""
@@ -145,6 +146,7 @@ class Bus:
 
     def _down(self, why: str) -> None:
         if self._down_since_ns is None:
+            self.counts.downs += 1
             self._down_since_ns = self._clock.now_ns()
         if why != self.problem:  # once for each reason, not at each attempt
             self._say(f"bus {self.name}: down: {why}")
@@ -221,9 +223,7 @@ class _Faults:
         self._down: tuple[int, int] | None = None
         """(since, last seen)"""
         self._longest_down_s = 0.0
-        self._lost = 0
-        self._losses: deque[tuple[int, int]] = deque()
-        self._lost_since_ns: int | None = None
+        self._lost, self._errors, self._downs = _Window(LOST_FRAMES), _Window(ERRORS), _Window(DOWNS)
 
     def bus_off(self, now_ns: int) -> None:
         since_ns = self._bus_off_ns[0] if self._bus_off_ns is not None and now_ns - self._bus_off_ns[1] < HELD_S * 1e9 else now_ns
@@ -259,25 +259,36 @@ class _Faults:
                 found.append(
                     GatewayFault(f"bus_off.{bus}", Level.WARNING, counts.bus_off, 1.0, "times", self._bus_off_ns[0], packs, counts.bus_off)
                 )
-        found += self._look_at_losses(bus, packs, counts, now_ns)
+        for rule, window, total, unit in (
+            ("frames_lost", self._lost, counts.lost, "frames"),
+            ("bus_errors", self._errors, counts.error_frames, "frames"),
+            ("link_unsteady", self._downs, counts.downs, "times"),
+        ):
+            recent, since_ns = window.look(total, now_ns)
+            if recent:
+                level = Level.WATCH if recent >= window.limit else Level.NONE
+                found.append(GatewayFault(f"{rule}.{bus}", level, float(recent), float(window.limit), unit, since_ns, packs, total))
         return found
 
-    def _look_at_losses(self, bus: str, packs: frozenset[str] | None, counts: Counts, now_ns: int) -> list[GatewayFault]:
-        lost = counts.lost
-        if lost != self._lost:
-            self._losses.append((now_ns, lost - self._lost))
-            self._lost = lost
-        while self._losses and now_ns - self._losses[0][0] > LOST_WINDOW_S * 1e9:
-            self._losses.popleft()
-        recent = sum(count for _, count in self._losses)
-        if not recent:
-            self._lost_since_ns = None
-            return []
-        if recent >= LOST_FRAMES and self._lost_since_ns is None:
-            self._lost_since_ns = now_ns
-        level = Level.WATCH if self._lost_since_ns is not None else Level.NONE
-        since_ns = self._lost_since_ns if self._lost_since_ns is not None else self._losses[0][0]
-        return [GatewayFault(f"frames_lost.{bus}", level, float(recent), float(LOST_FRAMES), "frames", since_ns, packs, lost)]
+
+class _Window:
+    """How much a count rose within the last ``WINDOW_S``, and since when it has been so."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._total = 0
+        self._rises: deque[tuple[int, int]] = deque()
+        self._since_ns = 0
+
+    def look(self, total: int, now_ns: int) -> tuple[int, int]:
+        if not self._rises:
+            self._since_ns = now_ns
+        if total != self._total:
+            self._rises.append((now_ns, total - self._total))
+            self._total = total
+        while self._rises and now_ns - self._rises[0][0] > WINDOW_S * 1e9:
+            self._rises.popleft()
+        return sum(rise for _, rise in self._rises), self._since_ns
 
 
 def say_on_stderr(text: str) -> None:

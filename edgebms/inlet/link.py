@@ -20,13 +20,14 @@ class Counts:
     frames: received whole. error_frames, remote_frames: dropped, they carry no telemetry. bad_lines: a
     corrupt SLCAN line or datagram. truncated: fewer bytes than the frame said. overflow: dropped
     because the loop did not keep up. kernel_dropped: dropped by the socket. controller_overflow: times that
-    the controller said so itself. bus_off, reconnects: times. unsent: frames that found no room to be sent.
+    the controller said so itself. bus_off, downs, reconnects: times. unsent: frames that found no room to be sent.
     """
 
     __slots__ = (
         "bad_lines",
         "bus_off",
         "controller_overflow",
+        "downs",
         "error_frames",
         "frames",
         "kernel_dropped",
@@ -50,6 +51,7 @@ class Counts:
     kernel_dropped: int
     controller_overflow: int
     bus_off: int
+    downs: int
     reconnects: int
     unsent: int
 

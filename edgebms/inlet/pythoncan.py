@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import socket
+import struct
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +23,10 @@ BATCH = 64
 PATIENCE = 20
 """So many errors in a row without a frame between them are a link that is down, not bad frames."""
 ECHOING = frozenset({"udp_multicast", "virtual"})
+SO_RCVBUFFORCE, SO_MEMINFO, MEMINFO_DROPS = 33, 55, 8
+"""asm-generic/socket.h, linux/sock_diag.h: Python's socket module has none of them."""
+BUFFER_BYTES = 4 << 20
+DROPS_EVERY_S = 1.0
 
 
 class PythonCan:
@@ -40,9 +48,16 @@ class PythonCan:
             self._bus = can.Bus(channel=bus.channel, interface=bus.interface, ignore_config=True, **options)
         except Exception as error:  # interfaces raise whatever their driver, socket or signature makes of it
             raise LinkError(f"{bus.interface} {bus.channel or ''}: {error or type(error).__name__}") from None
+        self._socket = underlying_socket(self._bus)
+        self._dropped, self._drops_due_s = 0, 0.0
+        if self._socket is not None:
+            enlarge(self._socket)
 
     def read(self, timeout_s: float) -> list[Frame]:
         frames: list[Frame] = []
+        if self._socket is not None and time.monotonic() > self._drops_due_s:
+            self._drops_due_s = time.monotonic() + DROPS_EVERY_S
+            self._count_dropped(self._socket)
         for _ in range(BATCH):
             try:
                 message = self._bus.recv(0 if frames else timeout_s)
@@ -87,6 +102,34 @@ class PythonCan:
             raise LinkError(str(error) or type(error).__name__) from None
         return True
 
+    def _count_dropped(self, sock: socket.socket) -> None:
+        """What the kernel threw away because the socket's buffer was full."""
+        with contextlib.suppress(OSError, struct.error):
+            (dropped,) = struct.unpack_from("=I", sock.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 64), 4 * MEMINFO_DROPS)
+            self._counts.kernel_dropped += (dropped - self._dropped) & 0xFFFFFFFF
+            self._dropped = dropped
+
     def close(self) -> None:
+        if self._socket is not None:
+            self._count_dropped(self._socket)
+            self._socket.close()
         with contextlib.suppress(Exception):  # a vanished adapter cannot be shut down properly
             self._bus.shutdown()
+
+
+def underlying_socket(bus: Any) -> socket.socket | None:
+    """A handle of our own on the bus's socket, None where it has none."""
+    try:
+        return socket.socket(fileno=os.dup(bus.fileno()))
+    except Exception:  # a driver without a file, with -1 for one, or with one that is no socket
+        return None
+
+
+def enlarge(sock: socket.socket) -> None:
+    """As large a receive buffer as the system grants."""
+    for option in (SO_RCVBUFFORCE, socket.SO_RCVBUF):
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
+            return
+        except OSError:
+            continue
