@@ -117,16 +117,21 @@ def replay_snapshots(
     for snapshot in snapshots:
         if pace is not None:
             pace(snapshot.time_ns)
-        clock.set_ns(snapshot.time_ns, snapshot.time_ns)
+        clock.set_ns(snapshot.time_ns, wall_clock_ns(snapshot.time_ns))
         loop.snapshot(line, snapshot)
         count += 1
     return count
 
 
-def replay(frames: Iterable[Frame], loop: Loop, clock: LogClock, *, utc: bool = True, pace: Callable[[int], None] | None = None) -> int:
+def wall_clock_ns(stamp_ns: int) -> int | None:
+    """UTC of a recorded stamp, None for one that counts from a log's start: no bus was recorded before 2001."""
+    return stamp_ns if stamp_ns >= 1_000_000_000_000_000_000 else None
+
+
+def replay(frames: Iterable[Frame], loop: Loop, clock: LogClock, *, pace: Callable[[int], None] | None = None) -> int:
     """Run recorded frames through ``loop`` on their own time. Returns the number of frames.
 
-    utc: the time stamps are wall-clock times (candump), not seconds since the log's start.
+    Stamps are taken for wall-clock times (candump) where they can be, for seconds since the log's start else.
     pace: called with each frame's time before it is taken; sleeps where the recorded speed is wanted.
     """
     count = 0
@@ -137,11 +142,11 @@ def replay(frames: Iterable[Frame], loop: Loop, clock: LogClock, *, utc: bool = 
             for at_ns in silence_ticks_ns(last_ns, time_ns) if last_ns is not None else ():
                 if pace is not None:
                     pace(at_ns)
-                clock.set_ns(at_ns, at_ns if utc else None)
+                clock.set_ns(at_ns, wall_clock_ns(at_ns))
                 loop.tick()
         if pace is not None:
             pace(time_ns)
-        clock.set_ns(time_ns, time_ns if utc else None)
+        clock.set_ns(time_ns, wall_clock_ns(time_ns))
         loop.tick()
         loop.frame(frame)
         last_ns = time_ns if last_ns is None else max(last_ns, time_ns)

@@ -36,6 +36,12 @@ def test_the_same_frames_give_the_same_bytes():
     assert Run(source).lines == Run(source).lines
 
 
+def test_a_log_that_counts_from_zero_has_no_wall_clock():
+    assert Run(frames(seconds=0.5)).json[-1]["time"] is None
+    assert Run(frames(seconds=0.5)).json[-1]["quality"]["clock_synchronised"] is False
+    assert Run(frames(seconds=0.5, start_s=1.7e9)).json[-1]["time"].startswith("2023-11-14")
+
+
 def test_two_packs_on_one_bus_do_not_mix():
     high, low = Encoder("edgebms", CELLS, PROBES), Encoder("edgebms", CELLS, PROBES, id_offset=0x100)
     source = sorted(
