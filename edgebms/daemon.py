@@ -29,6 +29,7 @@ from edgebms.inlet.inbox import Inbox
 from edgebms.inlet.link import check_bus
 from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
+from edgebms.record.recorder import Recording
 from edgebms.reload import carry_over
 from edgebms.vocabulary import Level
 from edgebms.wallclock import synchronised
@@ -72,10 +73,12 @@ class Daemon:
         self._building: _Building | None = None
         self._own_faults: dict[str, GatewayFault] = {}
         self._failures_ns: list[int] = []
+        self._retired: list[Recording] = []
         self._fed_ns = 0
         self._feed_every_ns = round(self._notify.watchdog_s * 1e9 / WATCHDOG_SHARE)
         self._config = load(path)
-        self._lines = self._build(self._config)
+        self._recording = self._open_recording(self._config)
+        self._lines = self._recording.attach(self._config, self._build(self._config), restore=True)
         self._loop = self._make_loop()
 
     def run(self) -> int:
@@ -137,6 +140,7 @@ class Daemon:
         line = encode(decision)
         for outlet in self._outlets:
             outlet.offer(decision, line)
+        self._recording.offer(decision, line)
         if self._feed_every_ns:
             now_ns = self._clock.now_ns()
             if now_ns - self._fed_ns >= self._feed_every_ns:
@@ -149,6 +153,7 @@ class Daemon:
         for bus in self._buses.values():
             if bus.packs is None or pack in bus.packs:
                 found += bus.faults(now_ns)
+        found += self._recording.faults(pack)
         return tuple(found)
 
     def _failed(self) -> None:
@@ -161,11 +166,16 @@ class Daemon:
         self._fault("line_failed", Level.WARNING, float(len(self._failures_ns)), float(FAILURES), "times")
         built = self._build(self._config)
         for name, line in built.items():
-            carry_over(self._lines[name], line, whole=False)
-        self._lines = built
+            # what a checkpoint keeps and no more: whatever made it fail must not go over
+            for part in ("guard", "arbiter"):
+                getattr(line.pipeline, part).restore(getattr(self._lines[name].pipeline, part).state())
+        self._lines = self._recording.attach(self._config, built, restore=False)
         self._loop = self._make_loop()
 
     # ---- building
+
+    def _open_recording(self, config: Config) -> Recording:
+        return Recording(config.record, self._clock, say=lambda text: say(text, WARNING))
 
     def _build(self, config: Config) -> dict[str, PackLine]:
         return build_lines(config, Worker(self._clock, config.students.deadline_ms / 1e3).ask)
@@ -219,8 +229,11 @@ class Daemon:
         old_packs = {pack.name: pack for pack in self._config.pack}
         for pack in config.pack:
             if pack.name in old_packs:
-                carry_over(self._lines[pack.name], lines[pack.name], whole=old_packs[pack.name] == pack)
-        old, self._config, self._lines = self._config, config, lines
+                went = carry_over(self._lines[pack.name], lines[pack.name], old_packs[pack.name], pack, self._clock.now_ns())
+                say(f"{pack.name}: took over {went} from before the reload")
+        old, self._config = self._config, config
+        self._swap_recording(old)
+        self._lines = self._recording.attach(config, lines, restore=False)
         self._loop = self._make_loop()
         self._use_buses(config.bus)
         if changed(old, config):
@@ -228,6 +241,14 @@ class Daemon:
             outlets, self._outlets = self._outlets, self._open_outlets(config)
             for outlet in outlets:
                 outlet.close()
+
+    def _swap_recording(self, old: Config) -> None:
+        if old.record == self._config.record:
+            return
+        before, self._recording = self._recording, self._open_recording(self._config)
+        # the counters go on; their recorders are closed when the new ones are attached
+        self._recording.recorders, before.recorders = before.recorders, {}
+        self._retired.append(before)
 
     # ---- the end
 
@@ -241,6 +262,8 @@ class Daemon:
         self._reload_asked = True
 
     def _close(self) -> None:
+        for recording in (*self._retired, self._recording):
+            recording.close()
         for bus in self._buses.values():
             bus.close()
             say(f"bus {bus.name}: {bus.counts}")
