@@ -94,15 +94,20 @@ def sound(database: Any, name: str, identifier: int, data: bytes) -> bytes:
     return data
 
 
+RESTART_NS = 5_000_000_000
+"""Our protocol: after a silence of five of its slowest periods (1 s) a sender may start again at any count."""
+
+
 class Mirror:
     """The independent side: the last sound frame of each message and multiplexer value, read by cantools."""
 
     def __init__(self, name: str, database: Any) -> None:
         self._name, self._database = name, database
         self._counters: dict[int, float] = {}
+        self._heard_ns: dict[int, int] = {}
         self.values: dict[str, float] = {}
 
-    def push(self, identifier: int, data: bytes) -> None:
+    def push(self, now_ns: int, identifier: int, data: bytes) -> None:
         try:
             message = self._database.get_message_by_frame_id(identifier)
         except KeyError:
@@ -117,7 +122,9 @@ class Mirror:
         if self._name.startswith("edgebms"):
             if data[: message.length] != sound(self._database, self._name, identifier, data)[: message.length]:
                 return
-            if self._counters.get(identifier) == decoded["Sweep"]:
+            silent_ns = now_ns - self._heard_ns.get(identifier, now_ns)
+            self._heard_ns[identifier] = now_ns
+            if self._counters.get(identifier) == decoded["Sweep"] and silent_ns <= RESTART_NS:
                 return
             self._counters[identifier] = decoded["Sweep"]
         for signal in message.signals:
@@ -193,7 +200,7 @@ def random_frames(name: str, random: Any, count: int) -> None:
         pushed = assembler.push(Frame(now_ns, identifier, data, False, channel))
         if pushed is not None and not pushed.complete and profile.file.snapshot.complete == "sweep":
             agree(name, pushed, mirror)  # the sweep before this frame
-        mirror.push(identifier, data)
+        mirror.push(now_ns, identifier, data)
         if pushed is not None and pushed.complete:
             agree(name, pushed, mirror)
         if step % 10 == 9 or step == count - 1:
@@ -213,6 +220,6 @@ def test_the_comparison_above_compares_something(name: str) -> None:
         for step, (identifier, _) in enumerate(sorted(profile.routes)):
             data = sound(database, name, identifier, random.randbytes(database.get_message_by_frame_id(identifier).length))
             assembler.push(Frame(10**9 + sweep * 10**7 + step, identifier, data, False, pack.channel or ""))
-            mirror.push(identifier, data)
+            mirror.push(10**9 + sweep * 10**7 + step, identifier, data)
         stated += agree(name, assembler._build(10**9 + sweep * 10**7 + 10**6, complete=False), mirror)
     assert stated > 60
