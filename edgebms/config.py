@@ -110,7 +110,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     folder: str = ""
-    checkpoint_s: Annotated[float, Meta(ge=1, le=86400)] = 60.0
+    checkpoint_s: Annotated[float, Meta(ge=0.1, le=86400)] = 60.0
     checkpoint_mb_per_day: Positive = 200.0
     unknown_off_h: Positive = 24.0
     before_s: Annotated[float, Meta(ge=1, le=86400)] = 600.0

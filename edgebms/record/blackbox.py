@@ -37,6 +37,9 @@ CHUNK_BYTES = 64 << 10
 LIVE_S = 5.0
 """While an alert stands a piece waits no longer than this for the disk."""
 
+RETRY_NS = 1_000_000_000
+"""A disk that did not keep up is tried again after so long: an image is not taken for nothing."""
+
 RANKS = {"watch": 1, "warning": 2, "critical": 3}
 STATUSES = tuple(ReasonerStatus)
 BY_FRAME, BY_TICK, TICK_ALONE = 0, 1, 2
@@ -101,6 +104,8 @@ class BlackBox:
         self._moments: list[Any] = []
         self._chunk_ns = 0
         self._frames = 0
+        self._retry_ns = 0
+        self._packing = f"packing:{pack.name}"
         self._heads: dict[tuple[str, int, bool], bytes] = {}
         self._tick_ns: int | None = None
         self._alone_ns: int | None = None
@@ -115,8 +120,8 @@ class BlackBox:
     def frame(self, frame: Frame) -> None:
         if self._channel is not None and frame.channel != self._channel:
             return  # another pack's, with the same identifiers
-        if not self._segments:
-            self._begin(frame.time_ns)
+        if not self._segments and not self._begin(frame.time_ns):
+            return
         if self._alone_ns is not None:
             self._look_alone()
         self._tick_ns = None
@@ -130,12 +135,12 @@ class BlackBox:
         self._text += b"(%d.%09d) %b#%b\n" % (seconds, rest_ns, head, payload)
 
     def tick(self, now_ns: int) -> None:
-        if not self._segments:
-            self._begin(now_ns)
+        self._now_ns = now_ns
+        if not self._segments and not self._begin(now_ns):
+            return
         if self._alone_ns is not None:
             self._look_alone()
         self._tick_ns = now_ns
-        self._now_ns = now_ns
         if not self._segments[-1].ticked:
             # the first look alone can tell the assembler when to look next
             self._segments[-1].ticked = True
@@ -196,15 +201,21 @@ class BlackBox:
         self._known = {name: max(rank, self._known.get(name, 0)) for name, rank in levels.items()}
         return risen
 
-    def _begin(self, now_ns: int) -> None:
-        """A new segment, from the line as it stands. What is too old or too much goes."""
-        segment = Segment(now_ns, self._frames, image.take(self._line))
-        if not self._writer.put(segment.pack, 1 << 20, self._name):
+    def _begin(self, now_ns: int) -> bool:
+        """A new segment, from the line as it stands; what is too old or too much goes. False where the disk does not
+        keep up: then it is tried again after a while."""
+        if not self._segments and now_ns < self._retry_ns:
+            return False
+        taken = image.take(self._line)
+        segment = Segment(now_ns, self._frames, taken)
+        if not self._writer.put(segment.pack, image.size(taken), self._packing):
             self._forget()
-            return
+            self._retry_ns = now_ns + RETRY_NS
+            return False
         self._segments.append(segment)
         self._chunk_ns = now_ns
         self._trim(now_ns)
+        return True
 
     def _trim(self, now_ns: int) -> None:
         segments = self._segments
@@ -217,7 +228,7 @@ class BlackBox:
         chunk = Chunk(bytes(self._text), bytes(self._decisions), self._moments, self._frames)
         self._text, self._decisions, self._moments = bytearray(), bytearray(), []
         self._chunk_ns = self._now_ns
-        if not self._writer.put(chunk.pack, chunk.size, self._name):
+        if not self._writer.put(chunk.pack, chunk.size, self._packing):
             self._forget()
             return
         self._segments[-1].chunks.append(chunk)
@@ -231,6 +242,7 @@ class BlackBox:
     def _forget(self) -> None:
         """The disk does not keep up: what is recorded has a hole, and is begun anew."""
         self._segments, self._box = [], None
+        self._tick_ns = self._alone_ns = self._pending = None
         self._text, self._decisions, self._moments = bytearray(), bytearray(), []
         self.lost += 1
 
@@ -249,7 +261,7 @@ class BlackBox:
         }
         box = self._boxes.new(decision)
         chunks = [chunk for segment in self._segments for chunk in segment.chunks]
-        if self._writer.put(lambda: box.begin(header, first, chunks), 1 << 20, self._name):
+        if self._writer.put(lambda: box.begin(header, first, chunks), 0, self._name):
             self._box = box
             self._close_chunk()
         else:
@@ -316,7 +328,8 @@ class Box:
         self._boxes, self._name = boxes, name
         self.folder = boxes.folder
         self._size = 0
-        self._ended = False
+        self._full = False
+        self._error: OSError | None = None
 
     def begin(self, header: dict[str, Any], first: Segment, chunks: list[Chunk]) -> None:
         """Raises OSError."""
@@ -328,25 +341,26 @@ class Box:
             self._write(START, statefile.MAGIC + statefile.record(header) + first.image)
             statefile.sync_folder(self.folder)
             statefile.sync_folder(self._boxes.folder)
-        except OSError:
-            self._ended = True
+        except OSError as error:
+            self._error = error
             raise
         for chunk in chunks:
             self.append(chunk)
 
     def append(self, chunk: Chunk) -> None:
-        """Frames first, the moments last: what the state file tells of is there. Raises OSError."""
-        if self._ended:
-            return
-        if self._size + chunk.size > self._boxes.box_bytes:
-            self._ended = True
+        """Frames first, the moments last: what the state file tells of is there. Raises OSError, from the first on at
+        every piece."""
+        if self._error is not None:
+            raise self._error
+        self._full = self._full or self._size + chunk.size > self._boxes.box_bytes
+        if self._full:
             return
         try:
             for name, data in ((FRAMES, chunk.text), (DECISIONS, chunk.decisions), (START, chunk.moments)):
                 if data:
                     self._write(name, data)
-        except OSError:
-            self._ended = True
+        except OSError as error:
+            self._error = error
             raise
 
     def _write(self, name: str, data: bytes) -> None:
@@ -367,11 +381,11 @@ class Box:
 
 def append_whole(path: Path, data: bytes) -> None:
     """Raises OSError; then the file is as long as before."""
-    with path.open("ab") as file:
+    # without Python's buffer, which would write the rest when it is closed
+    with path.open("ab", buffering=0) as file:
         before = file.tell()
         try:
-            file.write(data)
-            file.flush()
+            statefile.write_all(file, data)
             os.fsync(file.fileno())
         except OSError:
             os.truncate(path, before)

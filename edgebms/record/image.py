@@ -64,7 +64,7 @@ def take(*roots: object) -> dict[str, Any]:
     """The state below ``roots``, as msgpack can carry it. Nothing in it changes when the line moves on."""
     walk = _Walk()
     objects = [walk.value(root) for root in roots]
-    return {"objects": objects, "memory": walk.memory()}
+    return {"objects": objects, "memory": walk.memory(), "rings": walk.rings}
 
 
 def put(image: dict[str, Any], *roots: object) -> None:
@@ -81,6 +81,12 @@ def put(image: dict[str, Any], *roots: object) -> None:
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         _put(before, roots)
         raise _misfit(f"{type(error).__name__} {error}") from None
+
+
+def size(taken: dict[str, Any]) -> int:
+    """About how many bytes an image holds."""
+    total: int = sum(len(data) for _, data in taken["memory"].values()) + taken["rings"]
+    return total
 
 
 def _put(image: dict[str, Any], roots: tuple[object, ...]) -> None:
@@ -101,6 +107,8 @@ def _misfit(what: str) -> StateError:
 class _Walk:
     def __init__(self) -> None:
         self._seen: dict[int, int] = {}
+        self.rings = 0
+        """Bytes in rings."""
         self._kept: list[object] = []
         self._memory: dict[int, tuple[Any, list[tuple[np.ndarray[Any, Any], list[Any]]]]] = {}
         """Owner of each stretch of memory, and the arrays in it with their places."""
@@ -138,6 +146,7 @@ class _Walk:
         self._kept.append(value)
         saved: dict[str, Any] = {}
         if isinstance(value, Ring):
+            self.rings += value.time_s.nbytes + value.values.nbytes
             saved["newest"] = [["g8", value.time_s.tobytes()], ["g4", value.values.tobytes(), list(value.values.shape)]]
         skipped = CONSTANT_ATTRIBUTES.get(kind, frozenset())
         for name in attributes(value):

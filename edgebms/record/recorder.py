@@ -31,12 +31,14 @@ from edgebms.vocabulary import Level
 
 CHECKPOINT, BOXES = "checkpoint.state", "boxes"
 
-SOON_S = 1.0
+SOON_S = 0.25
 """A change of what stands is written within this time, as far as the day's bytes allow."""
 BURST = 30
 """So many checkpoints may come faster than the day's bytes allow on average."""
 OVERHEAD_BYTES = 16 << 10
 """What a file system writes besides: inode, directory, journal (four blocks)."""
+FAILED_S = 600.0
+"""What was not tried again is told for so long after it failed."""
 REFUSED_S = 600.0
 """A checkpoint that was refused at the start is told for so long."""
 
@@ -163,6 +165,7 @@ class Recording:
         self._boot = boot_id()
         self._writer = Writer()
         self._since: dict[str, tuple[int, str]] = {}
+        self._last_failure: dict[str, tuple[int, int]] = {}
         self._refused: dict[str, tuple[int, str]] = {}
         self.recorders: dict[str, Recorder] = {}
 
@@ -226,20 +229,33 @@ class Recording:
                 out.append(GatewayFault("checkpoint_refused.record", Level.WATCH, math.nan, math.nan, "", since_ns, frozenset({pack})))
             else:
                 del self._refused[pack]
-        found = {about: text for about, text in list(self._writer.problems.items()) if about.partition(":")[2] == pack}
-        if self._writer.hangs(now_ns):
-            found[f"disk:{pack}"] = "the disk does not answer"
-        for about, text in found.items():
-            known = self._since.get(about)
-            if known is None or known[1] != text:
-                known = self._since[about] = (known[0] if known is not None else now_ns, text)
+        for about, text in self._failing(pack, now_ns).items():
+            told_before = self._since.get(about)
+            if told_before is None or told_before[1] != text:
                 self._say(f"{about}: {text}")
+            since_ns = now_ns if told_before is None else told_before[0]
+            self._since[about] = since_ns, text
             part = about.partition(":")[0]
             level = Level.WARNING if part == "checkpoint" else Level.WATCH
-            out.append(GatewayFault(f"not_recorded.{part}", level, math.nan, math.nan, "", known[0], frozenset({pack}), recorder.lost))
-        for about in [about for about in self._since if about not in found and about.partition(":")[2] == pack]:
-            del self._since[about]
+            out.append(GatewayFault(f"not_recorded.{part}", level, math.nan, math.nan, "", since_ns, frozenset({pack}), recorder.lost))
         return tuple(out)
+
+    def _failing(self, pack: str, now_ns: int) -> dict[str, str]:
+        """What of the pack's went wrong when it was tried last, and that not longer ago than FAILED_S."""
+        found = {}
+        for about, (text, number) in list(self._writer.problems.items()):
+            if about.partition(":")[2] != pack:
+                continue
+            last = self._last_failure.get(about)
+            if last is None or last[0] != number:
+                last = self._last_failure[about] = number, now_ns
+            if now_ns - last[1] < FAILED_S * 1e9:
+                found[about] = text
+        if self._writer.hangs(now_ns):
+            found[f"disk:{pack}"] = "the disk does not answer"
+        for about in [about for about in self._since if about.partition(":")[2] == pack and about not in found]:
+            del self._since[about]
+        return found
 
     def close(self) -> None:
         """A last checkpoint of each pack; waits for the disk as long as ``Writer.close`` says."""

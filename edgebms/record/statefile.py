@@ -13,6 +13,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from io import RawIOBase
 from pathlib import Path
 from typing import Any
 
@@ -72,14 +73,20 @@ def replace(path: Path, data: bytes) -> None:
     """Put ``data`` at ``path`` so that a kill or a power cut at any moment leaves the old file or the new one,
     whole; what stood there stays beside it as ``.previous``. Raises OSError."""
     fresh, previous = path.with_suffix(".new"), path.with_suffix(".previous")
-    with fresh.open("wb") as file:
-        file.write(data)
-        file.flush()
+    with fresh.open("wb", buffering=0) as file:
+        write_all(file, data)
         os.fsync(file.fileno())
     if path.exists():
         path.replace(previous)
     fresh.replace(path)
     sync_folder(path.parent)
+
+
+def write_all(file: RawIOBase, data: bytes) -> None:
+    """Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 def sync_folder(folder: Path) -> None:

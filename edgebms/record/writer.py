@@ -11,7 +11,7 @@ HANGS_S = 30.0
 
 
 class Writer:
-    """``put`` jobs; they run one after the other. A job that raises OSError is told as ``problem`` until one of the
+    """``put`` jobs; they run one after the other. A job that raises is told in ``problems`` until one of the
     same ``about`` succeeds."""
 
     def __init__(self, limit_bytes: int = 32 << 20) -> None:
@@ -22,8 +22,8 @@ class Writer:
         self._closing = False
         self._done = 0
         self._seen: tuple[int, int] | None = None
-        self.problems: dict[str, str] = {}
-        """about -> what went wrong with it last, as the system says it."""
+        self.problems: dict[str, tuple[str, int]] = {}
+        """about -> what went wrong with it last, as the system says it, and the number of that job."""
         self.lost = 0
         """Jobs that found the queue full."""
         self._thread = threading.Thread(target=self._serve, name="edgebms-record", daemon=True)
@@ -69,9 +69,9 @@ class Writer:
                 job()
                 self.problems.pop(about, None)
             except OSError as error:
-                self.problems[about] = error.strerror or str(error)
+                self.problems[about] = error.strerror or str(error), self._done
             except Exception as error:  # a fault of ours must not end all recording
-                self.problems[about] = f"{type(error).__name__}: {error}"
+                self.problems[about] = f"{type(error).__name__}: {error}", self._done
             with self._ready:
                 self._jobs.popleft()
                 self._bytes -= size
