@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from edgebms.config import PackConfig, probe_of_cell
 from edgebms.inlet.frame import Frame
 from edgebms.telemetry.judge import VALID, Judge, blank
-from edgebms.telemetry.profile import NO_SLOT, ExtremePlace, Profile, Route
+from edgebms.telemetry.layout import NO_SLOT, ExtremePlace, Profile, Route
 from edgebms.telemetry.runaway_view import worst_s
 from edgebms.telemetry.snapshot import MISSING, Codes, Extreme, Extremes, Floats, Reading, RunawayView, Snapshot
 from edgebms.telemetry.tables import Raw
