@@ -63,6 +63,9 @@ test-faults: $(TESTING) ## faults of links and outlets, injected into a running 
 test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a test or explained (SHORT=1: a sample)
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
 
+test-kill: $(TESTING) ## a gateway killed at 200 random moments and started again (SHORT=1: 60)
+	$(BIN)/python tests/record/killed.py $(if $(SHORT),60,200) | tail -n 1
+
 $(VENV)-runtime/.installed: pyproject.toml packaging/venv.sh
 	packaging/venv.sh $(VENV)-runtime
 	$(VENV)-runtime/bin/python -m pip install -q --disable-pip-version-check -e .
