@@ -55,7 +55,7 @@ class Guard:
         """What stands after this snapshot, in the rows' order. history: the pack's, this snapshot in it."""
         if self._first_ns is None:
             self._first_ns = now_ns
-        self._valid = self._valid or (snapshot.complete and snapshot.valid_cells > 0)
+        self._valid = self._valid or (snapshot.complete and snapshot.watched)
         clean = self._plausibility.clean(snapshot)
         measured = self._measure.step(snapshot, clean, now_ns)
         values = measured.values

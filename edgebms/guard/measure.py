@@ -137,7 +137,7 @@ class Measure:
         self._flowing_a = CURRENT_C_RATE * card.capacity_ah * pack.parallel
         self._rate = TemperatureRate(pack.probes + BROADCASTS)
         self._cell_lost, self._probe_lost = Lost(pack.cells), Lost(pack.probes)
-        self._current_ns = NEVER
+        self._current_ns = self._watched_ns = NEVER
         self._pressure_pa = np.nan
         self._pressure_ns = 0
 
@@ -171,7 +171,10 @@ class Measure:
         values["cell_inconsistent_s"] = self._cell_lost.contradicting_s
         values["probe_lost_s"] = self._probe_lost.absent_s + self._probe_lost.contradicting_s
         values["current_lost_s"] = (now_ns - self._current_ns) / 1e9
-        values["blind_s"] = self._cell_lost.all_s
+        # A bus without single cells says NOT_IN_PROFILE of each for ever: what it does say must go on.
+        if snapshot.watched or self._watched_ns == NEVER:
+            self._watched_ns = now_ns
+        values["blind_s"] = (now_ns - self._watched_ns) / 1e9
         values["heat_blind_s"] = self._probe_lost.all_s
         return out
 

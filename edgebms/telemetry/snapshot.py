@@ -112,6 +112,17 @@ class Snapshot:
         return int(np.count_nonzero(self.cell_reason == 0))
 
     @property
+    def watched(self) -> bool:
+        """Something valid tells of the cells: one of them, or, where the bus has no single cells, the pack's
+        voltage or a broadcast extreme."""
+        if self.valid_cells:
+            return True
+        if not (self.cell_reason == Reason.NOT_IN_PROFILE).all():
+            return False
+        broadcast = (self.extremes.voltage_min_v, self.extremes.voltage_max_v)
+        return self.voltage_v.valid or any(extreme is not None and extreme.reason is Reason.VALID for extreme in broadcast)
+
+    @property
     def oldest_s(self) -> float:
         """Age of the oldest cell voltage that was ever received; inf when none was."""
         ages = self.cell_age_s[np.isfinite(self.cell_age_s)]

@@ -253,10 +253,7 @@ def test_one_pack_s_guard_knows_nothing_of_another_s():
 def test_the_broadcast_maximum_of_a_pack_without_cell_voltages_is_judged():
     guarded = Guarded(4, 0)
     extremes = Extremes(voltage_max_v=Extreme(4.5, -1, 0.0, Reason.VALID))
-    for _ in range(5):
-        findings = guarded.show(voltage_v=np.nan, cell_reason=[Reason.NOT_IN_PROFILE] * 4, extremes=extremes)
-    assert findings == (), "no valid snapshot yet"
-    for _ in range(10):
+    for _ in range(6):  # at once: what the bus has to say came, and it is valid
         findings = guarded.show(voltage_v=np.nan, cell_reason=[Reason.NOT_IN_PROFILE] * 4, extremes=extremes)
     assert "cell_over_voltage_critical" in rules(findings)
     (finding,) = [finding for finding in findings if finding.rule == "cell_over_voltage_critical"]
@@ -313,3 +310,26 @@ def test_quantised_data_at_rest_is_quiet():
         voltage = np.round(3.7 + offset + rng.normal(0, 0.001, 96), 3)
         temperature = np.round(25.5 + rng.normal(0, 0.1, 24))
         assert guarded.show(voltage_v=voltage, temperature_c=temperature, current_a=np.round(rng.normal(0, 0.2), 1)) == ()
+
+
+NO_CELLS = {"voltage_v": np.nan, "cell_reason": [Reason.NOT_IN_PROFILE] * 16}
+
+
+def broadcast_v(value: float) -> Extremes:
+    reason = Reason.VALID if np.isfinite(value) else Reason.STALE
+    return Extremes(voltage_min_v=Extreme(value, -1, 0.0, reason), voltage_max_v=Extreme(value, -1, 0.0, reason))
+
+
+@pytest.mark.parametrize("told", [{"pack_voltage_v": 59.2}, {"pack_voltage_v": None, "extremes": broadcast_v(3.7)}])
+def test_a_bus_without_single_cells_is_watched_by_what_it_says(told):
+    guarded = Guarded(pack=make_pack(startup_s=10.0))
+    assert guarded.run(60, **NO_CELLS, **told) == ()
+    gone = {"pack_voltage_v": np.nan, "extremes": broadcast_v(np.nan)}
+    assert "pack_blind" in rules(guarded.run(60, **NO_CELLS, **gone))
+    assert guarded.run(120, **NO_CELLS, **told) == ()
+
+
+def test_a_pack_voltage_alone_is_no_sight_of_cells_that_the_bus_owes():
+    guarded = Guarded(pack=make_pack(startup_s=10.0))
+    findings = guarded.run(30, voltage_v=np.nan, pack_voltage_v=59.2)
+    assert "no_data_since_start" in rules(findings) and "pack_blind" in rules(findings)
