@@ -34,9 +34,7 @@ LEAST_ERROR, MOST_ERROR = 0.5, 6.0
 """Stated errors of the cards that are drawn, over those of the card that was fitted: generic cards err by so much."""
 SLOW_SHARE = 0.1
 """A relaxation that the card does not know, over the card's resistance."""
-MOST_OWN = 2.0
-"""The training cell's own error is put back at up to so many times its size."""
-WRONG_CURVE_V = 0.04
+WRONG_CURVE_V = 0.03
 """Standard deviation of the worst distortion of an open-circuit curve."""
 HELD_OUT = "Mixed2"
 """This cycle of each temperature is kept from training: sizes, epochs and seeds are chosen on it."""
@@ -162,7 +160,7 @@ def distort(log: Log, card: CellCard, error: float, resistance: float, rng: np.r
     soc = np.nan_to_num(log.soc, nan=0.5)
     ocv = model.ocv_v(soc, log.temperature_c)
     model.look(soc, log.temperature_c)
-    own = rng.choice((-1.0, 1.0)) * rng.uniform(0.7, 1.3) * min(error, MOST_OWN)
+    own = rng.choice((-1.0, 1.0)) * rng.uniform(0.7, 1.3) * min(error, 1.0)
     curve = np.abs(rng.normal()) * smooth(rng, soc) * np.minimum(wider(error) * model.map[ERROR], WRONG_CURVE_V)
     factor = np.clip(np.exp(rng.normal() * wider(resistance) * card.accuracy.resistance), 0.6, 1.6)
     slow_s = 100.0 * 20.0 ** rng.uniform()
