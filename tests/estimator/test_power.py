@@ -19,7 +19,7 @@ def settle(voltage=3.7, temperature=25.0, soc=0.5, current=0.0, resistance=0.01,
     """Limits after ``seconds`` in one condition; ``cell`` = name of the array whose cell 3 gets ``value``."""
     arrays = {
         name: np.full(CELLS, number)
-        for name, number in dict(voltage=voltage, temperature=temperature, soc=soc, resistance=resistance, soh=soh).items()
+        for name, number in {"voltage": voltage, "temperature": temperature, "soc": soc, "resistance": resistance, "soh": soh}.items()
     }
     if cell:
         arrays[cell][3] = value
@@ -92,14 +92,14 @@ def test_an_aged_cell_gets_less():
 
 def test_limits_rise_slowly_and_fall_at_once_when_a_cell_is_lost():
     power = Power(CARD, PACK)
-    good = dict(
-        voltage_v=np.full(CELLS, 3.7),
-        current_a=0.0,
-        temperature_c=np.full(CELLS, 25.0),
-        soc=np.full(CELLS, 0.5),
-        resistance_ohm=np.full(CELLS, 1e-3),
-        soh_resistance=np.ones(CELLS),
-    )
+    good = {
+        "voltage_v": np.full(CELLS, 3.7),
+        "current_a": 0.0,
+        "temperature_c": np.full(CELLS, 25.0),
+        "soc": np.full(CELLS, 0.5),
+        "resistance_ohm": np.full(CELLS, 1e-3),
+        "soh_resistance": np.ones(CELLS),
+    }
     assert power.step(0, **good).charge_a == 0
     assert power.step(10_000_000_000, **good).charge_a == pytest.approx(FULL_CHARGE_A / 2)
     assert power.step(30_000_000_000, **good).charge_a == pytest.approx(FULL_CHARGE_A)
