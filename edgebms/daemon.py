@@ -12,7 +12,7 @@ import math
 import signal
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Protocol
@@ -29,6 +29,7 @@ from edgebms.inlet.inbox import Inbox
 from edgebms.inlet.link import check_bus
 from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
+from edgebms.outlets import open_outlets
 from edgebms.record.recorder import Recording
 from edgebms.reload import carry_over
 from edgebms.vocabulary import Level
@@ -46,9 +47,11 @@ FAILURES, FAILURES_S = 3, 60.0
 
 
 class Outlet(Protocol):
-    """Where decisions go. Neither call may block: a slow outlet has a queue and a thread of its own."""
+    """Where decisions go. ``offer`` may not block: a slow outlet has a queue and a thread of its own (``outlet/sink.py``)."""
 
     def offer(self, decision: Decision, line: bytes) -> None: ...
+
+    def faults(self, now_ns: int) -> tuple[GatewayFault, ...]: ...
 
     def close(self) -> None:
         """Write what is queued, within a stated time."""
@@ -59,15 +62,15 @@ class Daemon:
     """``run`` returns the exit code: 0 after SIGTERM or SIGINT. Raises EdgebmsError where the first
     configuration is wrong; a wrong one at a reload is a fault that is told, and the old one goes on."""
 
-    def __init__(self, path: Path, open_outlets: Callable[[Config], list[Outlet]], notify: Notify | None = None) -> None:
+    def __init__(self, path: Path, notify: Notify | None = None, opener: Callable[[Config], Sequence[Outlet]] = open_outlets) -> None:
         self._path = path
-        self._open_outlets = open_outlets
+        self._open_outlets = opener
         self._notify = notify or Notify()
         self._clock = MonotonicClock(synchronised())
         self._clock_due_ns = 0
         self._inbox = Inbox()
         self._buses: dict[str, Bus] = {}
-        self._outlets: list[Outlet] = []
+        self._outlets: Sequence[Outlet] = ()
         self._stopping = False
         self._reload_asked = False
         self._building: _Building | None = None
@@ -153,6 +156,8 @@ class Daemon:
         for bus in self._buses.values():
             if bus.packs is None or pack in bus.packs:
                 found += bus.faults(now_ns)
+        for outlet in self._outlets:
+            found += outlet.faults(now_ns)
         found += self._recording.faults(pack)
         return tuple(found)
 

@@ -161,11 +161,21 @@ class Process:
             env=variables,
         )
         self.decisions, self.times_s = [], []
+        self._reading = threading.Event()
+        self._reading.set()
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
+    def hold(self):
+        """Nobody reads standard output from now on."""
+        self._reading.clear()
+
+    def release(self):
+        self._reading.set()
+
     def _read(self):
         for line in self.process.stdout:
+            self._reading.wait()
             self.times_s.append(time.monotonic())
             self.decisions.append(json.loads(line))
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from edgebms.config import Config
-    from edgebms.daemon import Outlet
+from typing import Any
 
 
 def add_parser(subparsers: Any) -> None:
@@ -24,23 +20,4 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from edgebms.daemon import Daemon
 
-    return Daemon(args.config, open_outlets).run()
-
-
-def open_outlets(config: Config) -> list[Outlet]:
-    """The outlets that ``config`` names. Raises ConfigError."""
-    from edgebms.outlet.stream import Stream
-
-    return [StreamOutlet(Stream(config.output.ndjson))]
-
-
-class StreamOutlet:
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def offer(self, decision: Any, line: bytes) -> None:
-        del decision
-        self._stream.write(line)
-
-    def close(self) -> None:
-        self._stream.close()
+    return Daemon(args.config).run()

@@ -162,6 +162,9 @@ class Collector:
     def offer(self, decision, line):
         self.decisions.append(json.loads(line))
 
+    def faults(self, now_ns):
+        return ()
+
     def close(self):
         pass
 
@@ -171,7 +174,7 @@ def inside(tmp_path, adapter):
     """The daemon in this process, its loop in a thread, so that a part of it can be broken."""
     (tmp_path / "gateway.toml").write_text(slcan_config(adapter.path))
     manager = Manager(tmp_path)
-    daemon = Daemon(tmp_path / "gateway.toml", lambda config: [], Notify({"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}))
+    daemon = Daemon(tmp_path / "gateway.toml", Notify({"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}))
     collector = Collector()
     daemon._outlets = [collector]
     daemon._use_buses(daemon._config.bus)

@@ -6,6 +6,7 @@ import signal
 import time
 
 from adapter import Process, faults, seen, slcan_config
+from links import clean_lost
 from scene import Row, Scene
 
 
@@ -62,5 +63,23 @@ def unwritable():
         return scene.row("a record that cannot be written", "a file where record.folder should be, then mended")
 
 
-FAULTS = [killed, unwritable]
+def unread():
+    """Standard output stays open, but nobody reads: the pipe fills up within seconds."""
+    with Scene() as scene:
+        scene.settle().begin()
+        before = scene.daemon.decisions[-1]["seq"]
+        scene.daemon.hold()
+        time.sleep(45.0)
+        scene.daemon.release()
+        scene.wait(lambda entry: "outlet_lost.ndjson" in faults(entry))
+        scene.end()
+        row = scene.row("standard output is not read", "the reader stops for 45 s, then goes on")
+        row.frames_lost = clean_lost(scene)
+        decided = scene.daemon.decisions[-1]["seq"] - before
+        written = sum(entry["seq"] > before for entry in scene.daemon.decisions)
+        row.did += f"; {decided} decisions in {45 + row.recover_s:.0f} s, the oldest {decided - written} cyclic ones dropped"
+        return row
+
+
+FAULTS = [killed, unwritable, unread]
 SHORT = [killed]
