@@ -64,7 +64,7 @@ test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a t
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
 
 test-kill: $(TESTING) ## a gateway killed at 200 random moments and started again (SHORT=1: 60)
-	$(BIN)/python tests/record/killed.py $(if $(SHORT),60,200) | tail -n 1
+	$(BIN)/python tests/record/killed.py $(if $(SHORT),60,200)
 
 $(VENV)-runtime/.installed: pyproject.toml packaging/venv.sh
 	packaging/venv.sh $(VENV)-runtime

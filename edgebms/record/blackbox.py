@@ -26,6 +26,7 @@ from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.frame import Frame
 from edgebms.loop import PackLine
 from edgebms.record import image, statefile
+from edgebms.record.allowance import Allowance
 from edgebms.record.writer import Writer
 from edgebms.vocabulary import Cause, ReasonerStatus
 
@@ -114,6 +115,9 @@ class BlackBox:
         self._known = {kept["id"]: max(RANKS.values()) for kept in line.pipeline.arbiter.state()}
         self._box: Box | None = None
         self._until_ns = 0
+        self._allowance = Allowance(settings.boxes_mb * 1e6, settings.boxes_mb * 1e6)
+        self.skipped_ns: int | None = None
+        """When a box was last left out because the day's bytes were used up."""
         self.lost = 0
         """Stretches that could not be kept because the disk did not keep up."""
 
@@ -165,8 +169,10 @@ class BlackBox:
         self._decisions += line + b"\n"
         if self._alerted(decision):
             self._until_ns = now_ns + self._after_ns
-            if self._box is None:
+            if self._box is None and self._allowance.left(now_ns) > 0:
                 self._open(decision)
+            elif self._box is None:
+                self.skipped_ns = now_ns
         if len(self._text) + len(self._decisions) >= CHUNK_BYTES:
             self._close_chunk()
         self._follow(now_ns)
@@ -234,6 +240,7 @@ class BlackBox:
         self._segments[-1].chunks.append(chunk)
         if self._box is not None:
             box = self._box
+            self._allowance.spend(chunk.size)
             if not self._writer.put(lambda: box.append(chunk), chunk.size, self._name):
                 self._box = None
                 self.lost += 1
@@ -263,6 +270,7 @@ class BlackBox:
         chunks = [chunk for segment in self._segments for chunk in segment.chunks]
         if self._writer.put(lambda: box.begin(header, first, chunks), 0, self._name):
             self._box = box
+            self._allowance.spend(sum(segment.size for segment in self._segments))
             self._close_chunk()
         else:
             self.lost += 1

@@ -22,6 +22,7 @@ from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.frame import Frame
 from edgebms.loop import PackLine
 from edgebms.record import checkpoint, statefile
+from edgebms.record.allowance import Allowance
 from edgebms.record.audit import Audit
 from edgebms.record.blackbox import BlackBox
 from edgebms.record.checkpoint import Moment, Restored, boot_id
@@ -33,32 +34,14 @@ CHECKPOINT, BOXES = "checkpoint.state", "boxes"
 
 SOON_S = 0.25
 """A change of what stands is written within this time, as far as the day's bytes allow."""
-BURST = 30
-"""So many checkpoints may come faster than the day's bytes allow on average."""
+BURST = 24
+"""This share of a day's bytes may be written as fast as it comes: an hour's."""
 OVERHEAD_BYTES = 16 << 10
 """What a file system writes besides: inode, directory, journal (four blocks)."""
 FAILED_S = 600.0
 """What was not tried again is told for so long after it failed."""
 REFUSED_S = 600.0
 """A checkpoint that was refused at the start is told for so long."""
-
-
-class Allowance:
-    """Bytes that may be written: so many a day, BURST pieces at once at most."""
-
-    def __init__(self, bytes_per_day: float) -> None:
-        self._per_ns = bytes_per_day / 86400e9
-        self._spent = 0.0
-        self._last_ns = 0
-
-    def take(self, cost: int, now_ns: int) -> bool:
-        """Whether ``cost`` bytes may be written now; then they count as written."""
-        self._spent = max(self._spent - max(now_ns - self._last_ns, 0) * self._per_ns, 0.0)
-        self._last_ns = now_ns
-        if self._spent + cost > BURST * cost:
-            return False
-        self._spent += cost
-        return True
 
 
 class Recorder:
@@ -84,7 +67,7 @@ class Recorder:
         self._audit = Audit(folder, round(settings.audit_mb * 1e6))
         self._folder = folder
         self._period_ns = round(settings.checkpoint_s * 1e9)
-        self._allowance = Allowance(bytes_per_day)
+        self._allowance = Allowance(bytes_per_day, bytes_per_day / BURST)
         self._size = 0
         self._saved_ns: int | None = None
         self._writing = False
@@ -120,8 +103,10 @@ class Recorder:
 
     def checkpoint(self, last: bool = False) -> None:
         """Have the state as it stands written. last: whatever the day's bytes say."""
-        if not last and (self._writing or not self._allowance.take(self._size + OVERHEAD_BYTES, self._now_ns)):
+        cost = self._size + OVERHEAD_BYTES
+        if not last and (self._writing or self._allowance.left(self._now_ns) < cost):
             return
+        self._allowance.spend(cost)
         moment = Moment(self._now_ns, self._utc_ns, self._wall_ns(), self._boot)
         payloads = checkpoint.collect(self._line, self.pack, self.counters, moment)
         self._saved_ns, self._urgent, self._writing = self._now_ns, False, True
@@ -145,6 +130,10 @@ class Recorder:
     @property
     def lost(self) -> int:
         return self._box.lost
+
+    def skipping(self, now_ns: int) -> bool:
+        """Whether a black box was left out lately because the day's bytes were used up."""
+        return self._box.skipped_ns is not None and now_ns - self._box.skipped_ns < FAILED_S * 1e9
 
     def close(self) -> None:
         self._box.close()
@@ -251,6 +240,8 @@ class Recording:
                 last = self._last_failure[about] = number, now_ns
             if now_ns - last[1] < FAILED_S * 1e9:
                 found[about] = text
+        if self.recorders[pack].skipping(now_ns):
+            found[f"blackbox:{pack}"] = "the black boxes' share of the day is used up"
         if self._writer.hangs(now_ns):
             found[f"disk:{pack}"] = "the disk does not answer"
         for about in [about for about in self._since if about.partition(":")[2] == pack and about not in found]:

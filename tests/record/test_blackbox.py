@@ -118,7 +118,7 @@ def test_boxes_are_bounded_and_the_oldest_goes_first(tmp_path, capsysbinary):
     start_s = 100.0
     for _ in range(8):
         live.run(drive(12.0, start_s=start_s, high_v=(2.0, 5.0), period_s=0.2))
-        start_s += 80.0
+        start_s += 40_000.0  # each day's share holds a few
     live.close()
     found = boxes(tmp_path)
     sizes = [sum(path.stat().st_size for path in box.iterdir()) for box in found]
@@ -182,3 +182,18 @@ def test_without_a_wall_clock_boxes_have_names_and_decide_the_same(tmp_path, cap
     box = boxes(tmp_path)[0]
     assert box.name.split("-")[1].endswith("ms")
     assert all(b'"time":null' in line for line in same(box, config, tmp_path, capsysbinary))
+
+
+def test_a_flapping_alert_does_not_wear_the_card_out(tmp_path):
+    config = settings(tmp_path, before_s=4.0, after_s=1.0, box_mb=0.08, boxes_mb=0.1)
+    live = Gateway(config)
+    start_s = 100.0
+    for _ in range(10):
+        live.run(drive(6.0, start_s=start_s, high_v=(1.0, 4.0), period_s=0.2))
+        start_s += 80.0
+    assert any("share of the day is used up" in text for text in live.said)
+    assert any(
+        evidence.rule == "not_recorded.blackbox" for decision in live.decisions for alert in decision.alerts for evidence in alert.evidence
+    )
+    live.close()
+    assert 1 <= int(boxes(tmp_path)[-1].name[:6]) < 10
