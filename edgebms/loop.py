@@ -107,6 +107,7 @@ class Loop:
         decision = line.pipeline.step(snapshot, now_ns, utc_ns, faults)
         latency_us = (self._stopwatch_ns() - started_ns) // 1000
         self._emit(msgspec.structs.replace(decision, provenance=msgspec.structs.replace(decision.provenance, latency_us=latency_us)))
+        line.pipeline.settle(self._clock.now_ns())
 
 
 def replay_snapshots(

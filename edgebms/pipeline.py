@@ -42,6 +42,10 @@ class Pipeline:
         decision = self.arbiter.decide(snapshot, findings, state, None, ReasonerStatus.ABSENT, now_ns, utc_ns)
         return with_warnings(decision, faults) if faults else decision
 
+    def settle(self, now_ns: int) -> None:
+        """What the next decision builds on, once this one has left."""
+        self.estimator.settle(now_ns)
+
 
 def finding_of(fault: GatewayFault) -> Finding:
     """A gateway fault as the arbiter takes it. It asks for service, at most."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,11 +35,22 @@ BALANCE_SPREAD = 0.02
 GAP_S = 120.0
 
 
+class _Seen(NamedTuple):
+    """What ``settle`` needs of the snapshot that was last stepped; current of one cell."""
+
+    time_s: float
+    current_a: float
+    voltage_v: Floats
+    temperature_c: Floats
+
+
 class Estimator:
     """One pack's estimator. ``step`` at every snapshot; no clock, no I/O.
 
     ``student`` None = the filter alone. ``ask`` runs the student, inline or bounded by the deadline.
-    Filter, student and limits work at every snapshot; what moves slowly once a second, in turns.
+    Filter and limits work at every snapshot. The student is asked once in its period and what moves slowly
+    is brought up to date once a second: in turns, and after the decision has left where snapshots come faster
+    than that (``settle``), so that a decision never waits for what only the next one needs.
     """
 
     def __init__(self, card: CellCard, pack: PackConfig, student: StateStudent | None, ask: Ask) -> None:
@@ -62,9 +73,11 @@ class Estimator:
         self._resistance_ohm = np.full(pack.cells, np.nan)
         self._offset_a = self._offset_sigma_a = math.nan
         self._balance: tuple[int, ...] = ()
+        self._unsettled: _Seen | None = None
 
     def step(self, snapshot: Snapshot, now_ns: int) -> CellState:
         """The state after ``snapshot``. UNKNOWN inputs make wider sigmas, never invented values."""
+        self.settle(now_ns)
         kalman, soh, parallel = self.kalman, self.soh, self._pack.parallel
         current_a = snapshot.current_a.value / parallel
         temperature_c = self._temperatures(snapshot)
@@ -73,14 +86,9 @@ class Estimator:
         self._time_s = time_s
         kalman.step(time_s, current_a, snapshot.cell_voltage_v, temperature_c)
         soh.count(dt_s, current_a if dt_s <= GAP_S else math.nan)
-        if self._resistance_turn.due(time_s):
-            self._resistance_ohm = self._resistances(current_a, temperature_c)
-            self._offset_a, self._offset_sigma_a = kalman.current_offset_a, kalman.current_offset_sigma_a
-        if self._soh_turn.due(time_s):
-            self._slow(min(self._soh_turn.elapsed_s, GAP_S), current_a, snapshot.cell_voltage_v, temperature_c)
-        if self._student is not None:
-            # Asked at every snapshot; its memory goes on once in its period, at the pace of its training.
-            self._ask_student(self._student, current_a, snapshot.time_ns, self._student_turn.due(time_s))
+        self._unsettled = _Seen(time_s, current_a, snapshot.cell_voltage_v, temperature_c)
+        if dt_s >= 0.999 * SLOW_S:
+            self.settle(snapshot.time_ns)  # by the next snapshot of so slow a pack it would be old
         soc, soc_sigma = kalman.soc, kalman.soc_sigma
         source = Source.STUDENT
         if self._leads_everywhere:
@@ -142,7 +150,7 @@ class Estimator:
         )
         return np.where(known, self._model.resistance_ohm(soc, temperature, level_a, HORIZON_S) * kalman.resistance_scale, np.nan)
 
-    def _ask_student(self, student: StateStudent, current_a: float, since_ns: int, advance: bool) -> None:
+    def _ask_student(self, student: StateStudent, current_a: float, since_ns: int) -> None:
         x = student.features(self.kalman, current_a)
         inside = student.inside(x)
         self._led = self._leads_everywhere = False
@@ -164,20 +172,36 @@ class Estimator:
         total = float(np.add.reduce(correction) + np.add.reduce(after, axis=None))
         if everywhere and math.isfinite(total) and float(np.minimum.reduce(sigma)) > 0.0 and float(np.maximum.reduce(sigma)) < math.inf:
             self._correction, self._sigma, self._status = correction, sigma, ReasonerStatus.OK
+            self._hidden = after
             self._led = self._leads_everywhere = True
-            if advance:
-                self._hidden = after
             return
         finite = np.isfinite(correction + sigma + np.add.reduce(after, axis=1)) & (sigma > 0.0)
         good = finite & inside
-        self._hidden = np.where(good[:, None], after if advance else hidden, student.start(self._pack.cells))
+        self._hidden = np.where(good[:, None], after, student.start(self._pack.cells))
         self._correction = np.where(good, correction, 0.0)
         self._sigma = np.where(good, sigma, np.nan)
         self._led = bool(good.any())
         self._status = ReasonerStatus.OUT_OF_DOMAIN if finite.all() else ReasonerStatus.REFUSED
 
+    def settle(self, since_ns: int) -> None:
+        """Do what the next decision builds on, best once this one has left: the student's turn and the slow states'.
+
+        since_ns: from when the student's deadline counts. The next ``step`` does it where nobody did.
+        """
+        seen, self._unsettled = self._unsettled, None
+        if seen is None:
+            return
+        if self._resistance_turn.due(seen.time_s):
+            self._resistance_ohm = self._resistances(seen.current_a, seen.temperature_c)
+            self._offset_a, self._offset_sigma_a = self.kalman.current_offset_a, self.kalman.current_offset_sigma_a
+        if self._soh_turn.due(seen.time_s):
+            self._slow(min(self._soh_turn.elapsed_s, GAP_S), seen.current_a, seen.voltage_v, seen.temperature_c)
+        if self._student is not None and self._student_turn.due(seen.time_s):
+            self._ask_student(self._student, seen.current_a, since_ns)
+
     def state(self) -> dict[str, Any]:
         """What must survive a restart: the filter's and the slow states, the ramps, the student's memory."""
+        self.settle(round(self._time_s * 1e9) if self._time_s == self._time_s else 0)
         return {
             "kalman": self.kalman.state(),
             "soh": self.soh.state(),
