@@ -105,7 +105,8 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     checkpoint_s would be more, they come less often.
     unknown_off_h: how long the gateway is taken to have been off where no clock tells.
     before_s, after_s: what a black box holds around an alert of ``level`` or above. memory_mb: what may wait for
-    an alert in memory, a pack. box_mb: largest black box; boxes_mb: all of a pack's, the oldest go first.
+    an alert in memory, a pack. box_mb: largest black box; boxes_mb: all of a pack's, the oldest go
+    first, and what they may write in a day.
     audit_mb: the audit log of a pack.
     """
 
