@@ -145,7 +145,7 @@ class Manager:
 class Process:
     """``edgebms run`` as a process; its decisions as they come."""
 
-    def __init__(self, folder: Path, config: str, *, watchdog_s=None, environment=None):
+    def __init__(self, folder: Path, config: str, *, watchdog_s=None, environment=None, core=None):
         self.config = folder / "gateway.toml"
         self.config.write_text(config)
         self.manager = Manager(folder)
@@ -159,6 +159,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=variables,
+            preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
         )
         self.decisions, self.times_s = [], []
         self._reading = threading.Event()
@@ -202,6 +203,10 @@ class Process:
     def stderr(self):
         self.log.flush()
         return Path(self.log.name).read_text()
+
+    def rss_mb(self):
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, 1)
 
     def cpu_s(self):
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
