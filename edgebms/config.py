@@ -29,6 +29,16 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     open_contactors: Mode | None = None
 
 
+class ShuntConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A current sensor of its own: its current replaces the pack's. profile: one that maps a current (the sensor's
+    frames). channel, id_offset: as the pack's. invert: it was fitted the other way round."""
+
+    profile: str
+    channel: str | None = None
+    id_offset: Annotated[int, Meta(ge=0, le=0x1FFFFFFF)] = 0
+    invert: bool = False
+
+
 class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One pack.
 
@@ -42,6 +52,7 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     period_s: time between two sweeps, where this pack's departs from the profile's (a slow logger);
     what counts as stale follows from it.
     thresholds: limit-row name -> value in the row's unit, in place of the card's or the file's.
+    shunt: a current sensor on a link of its own.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -58,6 +69,7 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     startup_s: Positive = 10.0
     period_s: Positive | None = None
     thresholds: dict[str, float] = {}
+    shunt: ShuntConfig | None = None
 
 
 class Students(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -163,10 +175,12 @@ def convert(data: object, where: str) -> Config:
         if buses.count(name) > 1:
             raise ConfigError(f"two buses are called {name!r}", where=f"{where}: bus", mend="give each bus a name of its own")
     for i, pack in enumerate(config.pack):
-        if buses and pack.channel is not None and pack.channel not in buses:
+        for field, channel in (("channel", pack.channel), ("shunt.channel", pack.shunt.channel if pack.shunt is not None else None)):
+            if not buses or channel is None or channel in buses:
+                continue
             raise ConfigError(
-                f"no bus is called {pack.channel!r}",
-                where=f"{where}: pack[{i}].channel",
+                f"no bus is called {channel!r}",
+                where=f"{where}: pack[{i}].{field}",
                 mend=f"name one of: {', '.join(buses)}, or add a [[bus]] of that name",
             )
         for row, value in pack.thresholds.items():
