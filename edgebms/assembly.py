@@ -8,6 +8,7 @@ from edgebms.loop import PackLine
 from edgebms.pipeline import build
 from edgebms.telemetry.assembler import Assembler
 from edgebms.telemetry.profile import load_profile
+from edgebms.telemetry.shunt import Shunt
 from edgebms.worker import Ask
 
 
@@ -17,5 +18,7 @@ def build_lines(config: Config, ask: Ask) -> dict[str, PackLine]:
     for pack in config.pack:
         card = load_card(pack.card)
         profile = load_profile(pack.profile, pack)
-        lines[pack.name] = PackLine(card, Assembler(profile, pack), build(config, pack, card, profile.period_s, ask))
+        shunt = Shunt(pack.shunt, pack) if pack.shunt is not None else None
+        pipeline = build(config, pack, card, profile.period_s, ask)
+        lines[pack.name] = PackLine(card, Assembler(profile, pack), pipeline, shunt=shunt)
     return lines

@@ -19,6 +19,7 @@ from edgebms.gateway_fault import Faults, GatewayFault, no_faults
 from edgebms.inlet.frame import Frame
 from edgebms.pipeline import Pipeline
 from edgebms.telemetry.assembler import Assembler
+from edgebms.telemetry.shunt import Shunt
 from edgebms.telemetry.silence import TICK_NS, silence_ticks_ns
 from edgebms.telemetry.snapshot import Snapshot
 
@@ -42,6 +43,7 @@ class PackLine:
     assembler: Assembler
     pipeline: Pipeline
     tape: Tape | None = None
+    shunt: Shunt | None = None
 
 
 class Loop:
@@ -67,10 +69,16 @@ class Loop:
             for key in line.assembler.accepts():
                 routes.setdefault(key, []).append(line)
         self._routes = {key: tuple(lines) for key, lines in routes.items()}
+        self._shunts = [(line, line.shunt, line.shunt.accepts()) for line in self._lines if line.shunt is not None]
 
     def frame(self, frame: Frame) -> None:
         """Take one frame whose time the clock already shows."""
         started_ns = self._stopwatch_ns()
+        for line, shunt, ids in self._shunts:
+            if (frame.arbitration_id, frame.extended) in ids:
+                if line.tape is not None:
+                    line.tape.frame(frame)
+                shunt.push(frame)
         for line in self._routes.get((frame.arbitration_id, frame.extended), ()):
             if line.tape is not None:
                 line.tape.frame(frame)
@@ -101,6 +109,8 @@ class Loop:
             self._decide(line, snapshot, started_ns)
 
     def _decide(self, line: PackLine, snapshot: Snapshot, started_ns: int) -> None:
+        if line.shunt is not None:
+            snapshot = line.shunt.over(snapshot)
         now_ns, utc_ns, faults = self._clock.now_ns(), self._clock.utc_ns(), self._faults(snapshot.pack)
         if line.tape is not None:
             line.tape.step(now_ns, utc_ns, faults)
