@@ -115,6 +115,7 @@ class Daemon:
             if frame is not None:
                 try:
                     self._loop.frame(frame)
+                    self._loop.settle()
                 except Exception:  # one pack's line: the others and the next frame go on
                     self._failed()
             now_ns = clock.now_ns()
@@ -123,6 +124,7 @@ class Daemon:
             ticked_ns = now_ns
             try:
                 self._loop.tick()
+                self._loop.settle()
             except Exception:  # as above
                 self._failed()
             self._attend(now_ns)

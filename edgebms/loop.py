@@ -64,6 +64,7 @@ class Loop:
         self._stopwatch_ns = stopwatch_ns
         self._faults = faults
         self._next_tick_ns: int | None = None
+        self._unsettled: list[PackLine] = []
         routes: dict[tuple[int, bool], list[PackLine]] = {}
         for line in self._lines:
             for key in line.assembler.accepts():
@@ -117,7 +118,15 @@ class Loop:
         decision = line.pipeline.step(snapshot, now_ns, utc_ns, faults)
         latency_us = (self._stopwatch_ns() - started_ns) // 1000
         self._emit(msgspec.structs.replace(decision, provenance=msgspec.structs.replace(decision.provenance, latency_us=latency_us)))
-        line.pipeline.settle(self._clock.now_ns())
+        if line not in self._unsettled:
+            self._unsettled.append(line)
+
+    def settle(self) -> None:
+        """Use the time after a decision has left for what only the next one needs. A loop that nobody tells to
+        (a replay) does it on the next decision's way."""
+        for line in self._unsettled:
+            line.pipeline.settle(self._clock.now_ns())
+        self._unsettled.clear()
 
 
 def replay_snapshots(

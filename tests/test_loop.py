@@ -9,13 +9,13 @@ import pytest
 from lines import CELLS, PROBES, Run, config, frames, pack
 
 from edgebms.assembly import build_lines
-from edgebms.clock import MonotonicClock
+from edgebms.clock import LogClock, MonotonicClock
 from edgebms.decision.types import encode, schema
 from edgebms.loop import Loop, PackLine
 from edgebms.telemetry.encode import Encoder
 from edgebms.telemetry.silence import silence_ticks_ns
 from edgebms.vocabulary import ReasonerStatus
-from edgebms.worker import Worker
+from edgebms.worker import Worker, ask_inline
 
 
 def test_every_sweep_becomes_one_decision_that_fits_the_schema():
@@ -40,6 +40,21 @@ def test_a_log_that_counts_from_zero_has_no_wall_clock():
     assert Run(frames(seconds=0.5)).json[-1]["time"] is None
     assert Run(frames(seconds=0.5)).json[-1]["quality"]["clock_synchronised"] is False
     assert Run(frames(seconds=0.5, start_s=1.7e9)).json[-1]["time"].startswith("2023-11-14")
+
+
+def test_settling_early_or_late_gives_the_same_decisions():
+    source = list(frames(seconds=4.0))
+    late = Run(source, config(state="state"))
+    early = []
+    clock = LogClock()
+    loop = Loop(build_lines(config(state="state"), ask_inline).values(), clock, lambda decision: early.append(encode(decision)), lambda: 0)
+    for frame in source:
+        clock.set_ns(frame.time_ns)
+        loop.tick()
+        loop.frame(frame)
+        loop.settle()
+    assert early == late.lines
+    assert any(decision.soc.source == "student" for decision in late.decisions)
 
 
 def test_two_packs_on_one_bus_do_not_mix():
@@ -113,6 +128,7 @@ def live(student, seconds=0.6, deadline_s=0.008):
     for _ in range(round(seconds / 0.05)):
         for frame in frames(seconds=0.1, start_s=clock.now_ns() / 1e9, encoder=encoder):
             loop.frame(frame._replace(time_ns=clock.now_ns()))
+            loop.settle()
         time.sleep(0.05)
     return out[2:]  # the student's first turn is not the first snapshot
 

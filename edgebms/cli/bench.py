@@ -137,6 +137,7 @@ def measure(cells: int, profile: str, card: str, student: str, seconds: float) -
             clock.set_ns(frame.time_ns)
             loop.tick()
             loop.frame(frame)
+            loop.settle()
         busy_ns += time.perf_counter_ns() - begun_ns
         frames += len(chunk)
         for times_ns in (latencies_ns, cpu_ns):
