@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
 
     for pack in config.pack:
         attempt(f"{pack.name} profile {pack.profile}", lambda pack=pack: describe_profile(load_profile(pack.profile, pack)))  # type: ignore[misc]
+        if pack.shunt is not None:
+            attempt(f"{pack.name} shunt {pack.shunt.profile}", lambda pack=pack: describe_shunt(pack))  # type: ignore[misc]
         attempt(f"{pack.name} card {pack.card}", lambda pack=pack: describe_card(load_card(pack.card)))  # type: ignore[misc]
         attempt(f"{pack.name} limits {pack.limits}", lambda pack=pack: f"{len(load_limits(pack.limits, load_card(pack.card), pack))} rows")  # type: ignore[misc]
     for i, bus in enumerate(config.bus):
@@ -56,6 +58,13 @@ def describe_bus(bus: Any, where: str) -> str:
 
     check_bus(bus, where)
     return f"{bus.interface} {bus.channel or ''}, {'may transmit' if bus.transmit else 'listen-only'}"
+
+
+def describe_shunt(pack: Any) -> str:
+    from edgebms.telemetry.shunt import Shunt
+
+    Shunt(pack.shunt, pack)
+    return f"its current replaces the pack's{', sign turned' if pack.shunt.invert else ''}"
 
 
 def describe_card(card: Any) -> str:
