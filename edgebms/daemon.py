@@ -20,7 +20,7 @@ from typing import Protocol
 from edgebms import config as configuration
 from edgebms.assembly import build_lines
 from edgebms.clock import MonotonicClock
-from edgebms.config import BusConfig, Config
+from edgebms.config import BusConfig, Config, PackConfig
 from edgebms.decision.types import Decision, encode
 from edgebms.errors import ConfigError, EdgebmsError
 from edgebms.gateway_fault import GatewayFault
@@ -199,7 +199,7 @@ class Daemon:
                 say(f"bus {bus.name}: {bus.counts}")
                 del self._buses[name]
         for name, settings in keep.items():
-            packs = frozenset(pack.name for pack in self._config.pack if pack.channel in (None, name))
+            packs = frozenset(pack.name for pack in self._config.pack if name in channels(pack, every=tuple(keep)))
             if name in self._buses:
                 self._buses[name].packs = packs
                 continue
@@ -315,6 +315,14 @@ def load(path: Path) -> Config:
     for i, bus in enumerate(config.bus):
         check_bus(bus, f"{path}: bus[{i}]")
     return config
+
+
+def channels(pack: PackConfig, every: tuple[str, ...]) -> tuple[str, ...]:
+    """The buses that ``pack`` hears."""
+    heard = every if pack.channel is None else (pack.channel,)
+    if pack.shunt is None:
+        return heard
+    return (*heard, *(every if pack.shunt.channel is None else (pack.shunt.channel,)))
 
 
 def changed(old: Config, new: Config) -> bool:
