@@ -1,42 +1,24 @@
 """A current sensor on a link of its own in place of the BMS's current, from frames to decisions."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from lines import Run, config, frames, pack
 
+from edgebms.clock import LogClock
 from edgebms.config import ShuntConfig
 from edgebms.errors import ProfileError
 from edgebms.inlet.frame import Frame
+from edgebms.loop import Loop, replay
+from edgebms.reload import carry_over
 
-DBC = """VERSION ""
-NS_ :
-BS_:
-BU_: SHUNT
-BO_ 1313 ResultI: 6 SHUNT
- SG_ MuxId : 7|8@0+ (1,0) [0|0] "" SHUNT
- SG_ Counter : 11|4@0+ (1,0) [0|0] "" SHUNT
- SG_ OutOfSpec : 13|1@0+ (1,0) [0|0] "" SHUNT
- SG_ Current : 23|32@0- (0.001,0) [0|0] "A" SHUNT
-"""
-PROFILE = """schema = "edgebms.profile/1"
-title = "a shunt"
-dbc = "shunt.dbc"
-[snapshot]
-complete = "trigger"
-trigger = "ResultI"
-period_s = 0.02
-[current]
-signal = "Current"
-valid_flag = "OutOfSpec"
-[[current.valid_when]]
-value = 0
-"""
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "shunt"
 
 
 @pytest.fixture
-def profile(tmp_path):
-    (tmp_path / "shunt.dbc").write_text(DBC)
-    (tmp_path / "shunt.toml").write_text(PROFILE)
-    return str(tmp_path / "shunt.toml")
+def profile():
+    return str(EXAMPLE / "ivt_s.toml")
 
 
 def shunt_frames(seconds, current_a, start_s=100.0, flags=0, channel="can1"):
@@ -83,7 +65,19 @@ def test_another_channels_frames_are_not_the_shunts(profile):
 
 
 def test_a_profile_without_a_current_is_refused(profile, tmp_path):
-    text = (tmp_path / "shunt.toml").read_text().partition("[current]")[0] + '[voltage]\nsignal = "Current"\n'
+    shutil.copy(EXAMPLE / "ivt_s.dbc", tmp_path)
+    text = Path(profile).read_text().partition("[current]")[0] + '[voltage]\nsignal = "Current"\n'
     (tmp_path / "shunt.toml").write_text(text)
     with pytest.raises(ProfileError, match="maps no current"):
-        run(profile, frames(seconds=0.2))
+        run(str(tmp_path / "shunt.toml"), frames(seconds=0.2))
+
+
+def test_its_last_value_goes_over_with_the_line(profile):
+    settings = config(pack(shunt=ShuntConfig(profile=profile, channel="can1")))
+    source = sorted([*frames(seconds=1.0), *shunt_frames(1.0, -7.0)], key=lambda frame: frame.time_ns)
+    old, new = Run(source, settings).packs["rack-1"], Run([], settings).packs["rack-1"]
+    assert carry_over(old, new, settings.pack[0], settings.pack[0], 101 * 10**9) == "all"
+    clock, out = LogClock(), []
+    replay(frames(seconds=0.1, start_s=101.0), Loop([new], clock, out.append, lambda: 0), clock)
+    assert out[-1].measured.current_a == pytest.approx(-7.0)
+    assert out[-1].seq == 10
