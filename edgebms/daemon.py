@@ -114,7 +114,7 @@ class Daemon:
             frame = inbox.get(max(wait_ns, 0) / 1e9) if wait_ns > 0 or inbox else None
             if frame is not None:
                 try:
-                    self._loop.frame(frame)
+                    self._loop.frame(frame, frame.time_ns)
                     self._loop.settle()
                 except Exception:  # one pack's line: the others and the next frame go on
                     self._failed()

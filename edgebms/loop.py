@@ -72,9 +72,9 @@ class Loop:
         self._routes = {key: tuple(lines) for key, lines in routes.items()}
         self._shunts = [(line, line.shunt, line.shunt.accepts()) for line in self._lines if line.shunt is not None]
 
-    def frame(self, frame: Frame) -> None:
-        """Take one frame whose time the clock already shows."""
-        started_ns = self._stopwatch_ns()
+    def frame(self, frame: Frame, since_ns: int | None = None) -> None:
+        """Take one frame whose time the clock already shows. since_ns: when it came, on the stopwatch; left out, now."""
+        started_ns = self._stopwatch_ns() if since_ns is None else since_ns
         for line, shunt, ids in self._shunts:
             if (frame.arbitration_id, frame.extended) in ids:
                 if line.tape is not None:
