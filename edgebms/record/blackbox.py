@@ -94,7 +94,9 @@ class BlackBox:
         self, line: PackLine, pack: PackConfig, about: dict[str, Any], settings: Record, folder: Path, writer: Writer, name: str
     ) -> None:
         self._line, self._about, self._writer, self._name = line, about, writer, name
-        self._channel = pack.channel
+        channels = (pack.channel, pack.shunt.channel) if pack.shunt is not None else (pack.channel,)
+        self._channels = frozenset(channels) if None not in channels else None
+        self._last: Frame | None = None
         self._segment_ns = round(settings.before_s * 0.5e9)
         self._before_ns, self._after_ns = round(settings.before_s * 1e9), round(settings.after_s * 1e9)
         self._memory = round(settings.memory_mb * 1e6)
@@ -122,8 +124,9 @@ class BlackBox:
         """Stretches that could not be kept because the disk did not keep up."""
 
     def frame(self, frame: Frame) -> None:
-        if self._channel is not None and frame.channel != self._channel:
-            return  # another pack's, with the same identifiers
+        if frame is self._last or (self._channels is not None and frame.channel not in self._channels):
+            return  # given for the shunt and for the pack; or another pack's, with the same identifiers
+        self._last = frame
         if not self._segments and not self._begin(frame.time_ns):
             return
         if self._alone_ns is not None:

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import shutil
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class Recorder:
         self._line, self._writer, self._boot, self._wall_ns = line, writer, boot, wall_ns
         self._box = BlackBox(line, pack, about, settings, folder / BOXES, writer, f"blackbox:{pack.name}")
         self._audit = Audit(folder, round(settings.audit_mb * 1e6))
+        self._audit_allowance = Allowance(settings.audit_mb * 1e6, settings.audit_mb * 1e6)
         self._folder = folder
         self._period_ns = round(settings.checkpoint_s * 1e9)
         self._allowance = Allowance(bytes_per_day, bytes_per_day / BURST)
@@ -75,21 +77,46 @@ class Recorder:
         self._urgent = False
         self._utc_ns: int | None = None
         self._now_ns = 0
-        self.frame: Callable[[Frame], None] = self._box.frame
+        self.broken = ""
+        """What ended all recording of this pack: a fault of ours, "" without one."""
+
+    def frame(self, frame: Frame) -> None:
+        if not self.broken:
+            try:
+                self._box.frame(frame)
+            except Exception as error:  # no decision is lost for the sake of its record
+                self._break(error)
 
     def tick(self, now_ns: int) -> None:
-        self._box.tick(now_ns)
+        if not self.broken:
+            try:
+                self._box.tick(now_ns)
+            except Exception as error:  # as above
+                self._break(error)
 
     def step(self, now_ns: int, utc_ns: int | None, faults: tuple[GatewayFault, ...]) -> None:
         self._utc_ns = utc_ns
-        self._box.step(now_ns, utc_ns, faults)
+        if not self.broken:
+            self._box.step(now_ns, utc_ns, faults)
 
     def decided(self, decision: Decision, line: bytes) -> None:
         """Each decision once, after the outlets had it. line: its JSON."""
+        if not self.broken:
+            try:
+                self._decided(decision, line)
+            except Exception as error:  # as above
+                self._break(error)
+
+    def _break(self, error: Exception) -> None:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        self.broken = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
+
+    def _decided(self, decision: Decision, line: bytes) -> None:
         now_ns = self._now_ns = decision.mono_ns
         self.counters.take(decision, self._utc_ns)
         self._box.decided(decision, line)
-        if self._audit.changed(decision):
+        if self._audit.changed(decision) and self._audit_allowance.left(now_ns) > 0:
+            self._audit_allowance.spend(len(line))
             self._writer.put(lambda: self._append_audit(line), len(line), f"audit:{self.pack.name}")
         standing = tuple((alert.id, alert.level) for alert in decision.alerts if alert.latched or alert.level != "watch")
         if standing != self._standing:
@@ -136,9 +163,12 @@ class Recorder:
         return self._box.skipped_ns is not None and now_ns - self._box.skipped_ns < FAILED_S * 1e9
 
     def close(self) -> None:
-        self._box.close()
-        if self._saved_ns is not None:
-            self.checkpoint(last=True)
+        try:
+            self._box.close()
+            if self._saved_ns is not None:
+                self.checkpoint(last=True)
+        except Exception as error:  # the next pack's is closed all the same
+            self._break(error)
 
 
 class Recording:
@@ -225,7 +255,7 @@ class Recording:
             since_ns = now_ns if told_before is None else told_before[0]
             self._since[about] = since_ns, text
             part = about.partition(":")[0]
-            level = Level.WARNING if part == "checkpoint" else Level.WATCH
+            level = Level.WARNING if part in ("checkpoint", "record") else Level.WATCH
             out.append(GatewayFault(f"not_recorded.{part}", level, math.nan, math.nan, "", since_ns, frozenset({pack}), recorder.lost))
         return tuple(out)
 
@@ -240,6 +270,8 @@ class Recording:
                 last = self._last_failure[about] = number, now_ns
             if now_ns - last[1] < FAILED_S * 1e9:
                 found[about] = text
+        if self.recorders[pack].broken:
+            found[f"record:{pack}"] = self.recorders[pack].broken
         if self.recorders[pack].skipping(now_ns):
             found[f"blackbox:{pack}"] = "the black boxes' share of the day is used up"
         if self._writer.hangs(now_ns):

@@ -115,13 +115,19 @@ def without_latency(line):
     return re.sub(rb'"latency_us":\d+', b'"latency_us":0', line)
 
 
+def toml(value):
+    """A TOML value of JSON's kinds; dicts are inline tables."""
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{key} = {toml(entry)}" for key, entry in value.items() if entry is not None) + " }"
+    return json.dumps(value)
+
+
 def write_config(config, path):
-    """``config`` as TOML, by hand: JSON's scalars, strings and lists are TOML's."""
-    data = msgspec.to_builtins(config)
+    """``config`` as a TOML file."""
     lines = []
-    for name, value in data.items():
+    for name, value in msgspec.to_builtins(config).items():
         for entry in value if isinstance(value, (list, tuple)) else [value]:
             lines.append(f"[[{name}]]" if isinstance(value, (list, tuple)) else f"[{name}]")
-            lines += [f"{key} = {json.dumps(field)}" for key, field in entry.items() if field is not None and not isinstance(field, dict)]
+            lines += [f"{key} = {toml(field)}" for key, field in entry.items() if field is not None]
     path.write_text("\n".join(lines) + "\n")
     return path

@@ -9,6 +9,7 @@ from lines import pack
 from recorded import Clock, Gateway, boxes, drive, recorded, settings, without_latency, write_config
 
 from edgebms.cli.main import main
+from edgebms.config import ShuntConfig
 from edgebms.gateway_fault import GatewayFault
 from edgebms.record import rerun, statefile
 from edgebms.telemetry.encode import Encoder
@@ -173,6 +174,20 @@ def test_two_packs_have_boxes_of_their_own(tmp_path, capsysbinary):
     box = boxes(tmp_path, "a")[0]
     same(box, config, tmp_path, capsysbinary)
     assert {line.split()[1] for line in gzip.decompress((box / "frames.log.gz").read_bytes()).splitlines()} == {b"can0"}
+
+
+@pytest.mark.parametrize("channels", [("can0", "can1"), (None, None)])
+def test_a_shunts_frames_are_in_the_box(tmp_path, capsysbinary, channels):
+    """A current sensor on a link of its own; without channels, its frames are the pack's own current frames too."""
+    packs = (pack(channel=channels[0], shunt=ShuntConfig("edgebms", channel=channels[1], invert=True)),)
+    config = settings(tmp_path, *packs, before_s=4.0, after_s=2.0)
+    bus = (frame._replace(channel="can0") for frame in drive(12.0, hot_from_s=2.0, current_a=-5.0))
+    sensor = (frame._replace(channel="can1") for frame in drive(12.0, start_s=100.02, current_a=-7.0, encoder=Encoder("edgebms", 16, 4)))
+    live = Gateway(config).run(sorted([*bus, *sensor], key=lambda frame: frame.time_ns)).close()
+    box = boxes(tmp_path)[0]
+    same(box, config, tmp_path, capsysbinary)
+    if channels[0]:
+        assert live.decisions[-1].measured.current_a == pytest.approx(7.0)
 
 
 @pytest.mark.parametrize("synchronised", [False])

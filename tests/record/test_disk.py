@@ -154,6 +154,17 @@ def test_a_job_that_fails_by_a_fault_of_ours_ends_nothing():
     assert not writer.put(done.set, 1, "late:a") and writer.lost == 1
 
 
+def test_a_fault_of_the_recording_costs_no_decision(tmp_path, monkeypatch):
+    gateway = Gateway(settings(tmp_path)).run(drive(1.0))
+    monkeypatch.setattr(gateway.record.recorders["rack-1"]._box, "decided", lambda decision, line: 1 / 0)
+    before = len(gateway.decisions)
+    gateway.run(drive(2.0, start_s=101.0))
+    assert len(gateway.decisions) >= before + 19
+    assert "not_recorded.record" in rules(gateway.decisions[-1])
+    assert any("ZeroDivisionError" in text and "test_disk.py" in text for text in gateway.said)
+    gateway.close()
+
+
 def test_the_audit_log_holds_what_changed_and_is_bounded(tmp_path, capsys):
     from edgebms.cli.main import main
 
