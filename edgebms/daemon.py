@@ -17,6 +17,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Protocol
 
+import msgspec
+
 from edgebms import config as configuration
 from edgebms.assembly import build_lines
 from edgebms.clock import MonotonicClock
@@ -80,6 +82,8 @@ class Daemon:
         self._fed_ns = 0
         self._feed_every_ns = round(self._notify.watchdog_s * 1e9 / WATCHDOG_SHARE)
         self._config = load(path)
+        self._deadline_ms = self._config.students.deadline_ms
+        self._worker = Worker(self._clock, self._deadline_ms / 1e3)
         self._recording = self._open_recording(self._config)
         self._lines = self._recording.attach(self._config, self._build(self._config), restore=True)
         self._loop = self._make_loop()
@@ -134,6 +138,9 @@ class Daemon:
         if now_ns >= self._clock_due_ns:
             self._clock_due_ns = now_ns + round(CLOCK_EVERY_S * 1e9)
             self._clock.synchronised = synchronised()
+            if self._failures_ns and now_ns - self._failures_ns[-1] > FAILURES_S * 1e9:
+                self._failures_ns = []
+                self._own_faults.pop("line_failed", None)
         if self._reload_asked and self._building is None:
             self._reload_asked = False
             self._begin_reload()
@@ -164,19 +171,21 @@ class Daemon:
         return tuple(found)
 
     def _failed(self) -> None:
-        """A line raised: a fault of ours. Its packs' lines are built anew, latches kept; too often ends the process."""
+        """A line raised: a fault of ours. That line is built anew, its latches kept; too often ends the process."""
         now_ns = self._clock.now_ns()
         say(f"a pack's line failed:\n{traceback.format_exc()}", WARNING)
         self._failures_ns = [at_ns for at_ns in self._failures_ns if now_ns - at_ns < FAILURES_S * 1e9] + [now_ns]
         if len(self._failures_ns) >= FAILURES:
             raise RuntimeError(f"{FAILURES} failures within {FAILURES_S:g} s")
         self._fault("line_failed", Level.WARNING, float(len(self._failures_ns)), float(FAILURES), "times")
-        built = self._build(self._config)
+        failed = [pack for pack in self._config.pack if self._lines[pack.name] is self._loop.at] or list(self._config.pack)
+        built = self._build(msgspec.structs.replace(self._config, pack=tuple(failed)))
         for name, line in built.items():
-            # what a checkpoint keeps and no more: whatever made it fail must not go over
-            for part in ("guard", "arbiter"):
-                getattr(line.pipeline, part).restore(getattr(self._lines[name].pipeline, part).state())
-        self._lines = self._recording.attach(self._config, built, restore=False)
+            # latches and alerts, no more: whatever made it fail must not go over
+            old = self._lines[name].pipeline
+            line.pipeline.guard.restore(old.guard.state())
+            line.pipeline.arbiter.restore(old.arbiter.state())
+        self._lines = self._recording.attach(self._config, self._lines | built, restore=False)
         self._loop = self._make_loop()
 
     # ---- building
@@ -185,7 +194,9 @@ class Daemon:
         return Recording(config.record, self._clock, say=lambda text: say(text, WARNING))
 
     def _build(self, config: Config) -> dict[str, PackLine]:
-        return build_lines(config, Worker(self._clock, config.students.deadline_ms / 1e3).ask)
+        if self._deadline_ms != config.students.deadline_ms or self._worker.hangs:
+            self._worker, self._deadline_ms = Worker(self._clock, config.students.deadline_ms / 1e3), config.students.deadline_ms
+        return build_lines(config, self._worker.ask)
 
     def _make_loop(self) -> Loop:
         return Loop(self._lines.values(), self._clock, self._emit, self._clock.now_ns, self._faults)
@@ -247,7 +258,7 @@ class Daemon:
             # the new outlets first: a decision goes to one or the other
             outlets, self._outlets = self._outlets, self._open_outlets(config)
             for outlet in outlets:
-                outlet.close()
+                threading.Thread(target=outlet.close, name="edgebms-closing").start()  # it may take its time
 
     def _swap_recording(self, old: Config) -> None:
         if old.record == self._config.record:

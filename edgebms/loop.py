@@ -64,6 +64,8 @@ class Loop:
         self._stopwatch_ns = stopwatch_ns
         self._faults = faults
         self._next_tick_ns: int | None = None
+        self.at: PackLine | None = None
+        """The line that was worked on last: whose it was when something is raised."""
         self._unsettled: list[PackLine] = []
         routes: dict[tuple[int, bool], list[PackLine]] = {}
         for line in self._lines:
@@ -81,6 +83,7 @@ class Loop:
                     line.tape.frame(frame)
                 shunt.push(frame)
         for line in self._routes.get((frame.arbitration_id, frame.extended), ()):
+            self.at = line
             if line.tape is not None:
                 line.tape.frame(frame)
             snapshot = line.assembler.push(frame)
@@ -102,6 +105,7 @@ class Loop:
 
     def look(self, line: PackLine, now_ns: int) -> None:
         """Let one pack send what it has when its sweep is over."""
+        self.at = line
         started_ns = self._stopwatch_ns()
         if line.tape is not None:
             line.tape.tick(now_ns)

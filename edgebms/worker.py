@@ -49,6 +49,11 @@ class Worker:
         self._thread = threading.Thread(target=self._serve, name="edgebms-students", daemon=True)
         self._thread.start()
 
+    @property
+    def hangs(self) -> bool:
+        """A piece of work has not ended: nothing new is taken until it does."""
+        return self._job is not None and not self._job.ended
+
     def _serve(self) -> None:
         while True:
             self._wake.acquire()
@@ -57,7 +62,7 @@ class Worker:
                 job.run()
 
     def ask(self, work: Callable[[], T], since_ns: int) -> tuple[ReasonerStatus, T | None]:
-        if self._job is not None and not self._job.ended:
+        if self.hangs:
             return ReasonerStatus.SKIPPED, None
         patience_s = (since_ns + self._deadline_ns - self._clock.now_ns()) / 1e9
         if patience_s <= 0:

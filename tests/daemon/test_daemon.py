@@ -7,9 +7,11 @@ import time
 
 import pytest
 from adapter import PACK, Adapter, Manager, Pack, Process, faults, seen, slcan_config, slcan_line
+from lines import CELLS, PROBES
 
 from edgebms.daemon import Daemon
 from edgebms.notify import Notify
+from edgebms.telemetry.encode import Encoder
 
 
 @pytest.fixture
@@ -224,6 +226,26 @@ def test_a_line_that_fails_is_built_anew_told_and_does_not_feed_the_watchdog(ins
         until(lambda: any("line_failed" in faults(entry) and seen(entry) for entry in collector.decisions))
         manager.wait("WATCHDOG=1")
         assert not ended
+
+
+def test_one_packs_failing_line_costs_the_other_pack_nothing(tmp_path, adapter):
+    second = Adapter(tmp_path / "ttyUSB1")
+    one = slcan_config(adapter.path, pack=PACK + 'channel = "can0"\n')
+    other = PACK.replace("rack-1", "rack-2") + 'channel = "can1"\n'
+    (tmp_path / "gateway.toml").write_text(
+        one + other + slcan_config(second.path, pack="").partition("[students]")[0].replace("can0", "can1")
+    )
+    daemon = Daemon(tmp_path / "gateway.toml", Notify({}))
+    kept, broken = daemon._lines["rack-1"], daemon._lines["rack-2"]
+    frames = Encoder("edgebms", CELLS, PROBES, channel="can1").encode(0, [3.7] * CELLS, [25.0] * PROBES, -5.0, 3.7 * CELLS)
+    broken.assembler.push = lambda frame: 1 / 0
+    try:
+        daemon._loop.frame(frames[0])
+    except ZeroDivisionError:
+        daemon._failed()
+    assert daemon._lines["rack-1"].pipeline is kept.pipeline
+    assert daemon._lines["rack-2"].pipeline is not broken.pipeline
+    daemon._loop.frame(frames[0])  # and it is well again
 
 
 def test_a_line_that_fails_again_and_again_ends_the_process(inside, adapter):
