@@ -47,7 +47,7 @@ class PythonCan:
         try:
             self._bus = can.Bus(channel=bus.channel, interface=bus.interface, ignore_config=True, **options)
         except Exception as error:  # interfaces raise whatever their driver, socket or signature makes of it
-            raise LinkError(f"{bus.interface} {bus.channel or ''}: {error or type(error).__name__}") from None
+            raise LinkError(f"{bus.interface} {bus.channel or ''}: {text_of(error)}") from None
         self._socket = underlying_socket(self._bus)
         self._dropped, self._drops_due_s = 0, 0.0
         if self._socket is not None:
@@ -58,13 +58,15 @@ class PythonCan:
         if self._socket is not None and time.monotonic() > self._drops_due_s:
             self._drops_due_s = time.monotonic() + DROPS_EVERY_S
             self._count_dropped(self._socket)
+        if self._socket is not None and ended(self._socket):
+            raise LinkError("closed by the other end")
         for _ in range(BATCH):
             try:
                 message = self._bus.recv(0 if frames else timeout_s)
             except Exception as error:  # one bad datagram, or the end of the link: only repetition tells them apart
                 self._errors += 1
                 if self._errors >= PATIENCE or isinstance(error.__cause__ or error, OSError):
-                    raise LinkError(str(error) or type(error).__name__) from None
+                    raise LinkError(text_of(error)) from None
                 self._counts.bad_lines += 1
                 break
             if message is None:
@@ -99,7 +101,7 @@ class PythonCan:
             self._counts.unsent += 1
             return False
         except Exception as error:  # see above
-            raise LinkError(str(error) or type(error).__name__) from None
+            raise LinkError(text_of(error)) from None
         return True
 
     def _count_dropped(self, sock: socket.socket) -> None:
@@ -122,7 +124,25 @@ def underlying_socket(bus: Any) -> socket.socket | None:
     try:
         return socket.socket(fileno=os.dup(bus.fileno()))
     except Exception:  # a driver without a file, with -1 for one, or with one that is no socket
-        return None
+        held = next((value for value in vars(bus).values() if isinstance(value, socket.socket)), None)
+        return held.dup() if held is not None else None
+
+
+def text_of(error: Exception) -> str:
+    """One line: some drivers put a traceback into their message."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].strip()
+
+
+def ended(sock: socket.socket) -> bool:
+    """Has the other end of a stream closed it? python-can's socketcand would read nothing from it for ever, in a spin."""
+    if sock.type != socket.SOCK_STREAM:
+        return False
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def enlarge(sock: socket.socket) -> None:

@@ -315,3 +315,42 @@ def test_a_socket_that_is_gone_is_a_link_that_is_down(raw):
 def test_a_socketcan_interface_that_is_not_there_is_a_link_that_is_down():
     with pytest.raises(LinkError):
         SocketCan(BusConfig(name="can0", channel="nosuch0"), bus_module.Counts(), time.monotonic_ns)
+
+
+class Server:
+    """As much of a socketcand server as a reader needs."""
+
+    def __init__(self, port=0):
+        self.socket = socket.create_server(("127.0.0.1", port))
+        self.port = self.socket.getsockname()[1]
+
+    def accept(self):
+        self.socket.settimeout(10)
+        self.client, _ = self.socket.accept()
+        self.client.settimeout(5)
+        self.client.sendall(b"< hi >")
+        for word in (b"open", b"rawmode"):
+            said = b""
+            while word not in said:
+                said += self.client.recv(1024)
+            self.client.sendall(b"< ok >")
+
+    def close(self):
+        self.client.close()
+        self.socket.close()
+
+
+def test_socketcand_and_a_server_that_goes_away_and_comes_back():
+    server = Server()
+    options = {"host": "127.0.0.1", "port": server.port}
+    with Live(interface="socketcand", channel="can0", options=options) as live:
+        server.accept()
+        server.client.sendall(b"< frame 123 1.0 0102 >< frame 1ABCDE0 1.1 FF >")
+        assert [entry[1:4] for entry in live.take(2)] == [(0x123, b"\x01\x02", False), (0x1ABCDE0, b"\xff", True)]
+        server.close()
+        live.until(lambda: live.bus.problem and not live.bus.up)
+        server = Server(options["port"])
+        server.accept()
+        server.client.sendall(b"< frame 124 1.0 03 >")
+        assert live.take(1)[0].arbitration_id == 0x124
+        server.close()
