@@ -60,11 +60,14 @@ class Outlet(Protocol):
         ...
 
 
+OutletOpener = Callable[[Config, Callable[[str], Bus | None]], Sequence[Outlet]]
+
+
 class Daemon:
     """``run`` returns the exit code: 0 after SIGTERM or SIGINT. Raises EdgebmsError where the first
     configuration is wrong; a wrong one at a reload is a fault that is told, and the old one goes on."""
 
-    def __init__(self, path: Path, notify: Notify | None = None, opener: Callable[[Config], Sequence[Outlet]] = open_outlets) -> None:
+    def __init__(self, path: Path, notify: Notify | None = None, opener: OutletOpener = open_outlets) -> None:
         self._path = path
         self._open_outlets = opener
         self._notify = notify or Notify()
@@ -92,9 +95,9 @@ class Daemon:
         signal.signal(signal.SIGTERM, self._on_stop)
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
-        self._outlets = self._open_outlets(self._config)
         try:
             self._use_buses(self._config.bus)
+            self._outlets = self._open_outlets(self._config, self._buses.get)
             # what was built so far stays: the collector need not look at it again and again
             gc.collect()
             gc.freeze()
@@ -233,17 +236,24 @@ class Daemon:
         self._building = _Building(self._path, self._build)
 
     def _end_reload(self, building: _Building) -> None:
-        if building.error is not None or building.config is None:
-            say(f"reload refused, the old configuration goes on: {building.error}", WARNING)
+        error, config = building.error, building.config
+        outlets = self._outlets
+        if config is not None and changed(self._config, config):
+            try:
+                outlets = self._open_outlets(config, self._buses.get)
+            except EdgebmsError as refused:
+                error = refused
+        if error is not None or config is None:
+            say(f"reload refused, the old configuration goes on: {error}", WARNING)
             self._fault("config_refused", Level.WARNING)
         else:
             self._own_faults.pop("config_refused", None)
-            self._swap(building.config, building.lines)
+            self._swap(config, building.lines, outlets)
             say(f"reloaded: {self._status()}", NOTICE)
         self._notify.ready(self._status())
 
-    def _swap(self, config: Config, lines: dict[str, PackLine]) -> None:
-        """The new lines take the place of the old between two frames."""
+    def _swap(self, config: Config, lines: dict[str, PackLine], outlets: Sequence[Outlet]) -> None:
+        """The new lines and outlets take the place of the old between two frames."""
         old_packs = {pack.name: pack for pack in self._config.pack}
         for pack in config.pack:
             if pack.name in old_packs:
@@ -254,11 +264,10 @@ class Daemon:
         self._lines = self._recording.attach(config, lines, restore=False)
         self._loop = self._make_loop()
         self._use_buses(config.bus)
-        if changed(old, config):
-            # the new outlets first: a decision goes to one or the other
-            outlets, self._outlets = self._outlets, self._open_outlets(config)
-            for outlet in outlets:
+        for outlet in self._outlets:
+            if outlet not in outlets:
                 threading.Thread(target=outlet.close, name="edgebms-closing").start()  # it may take its time
+        self._outlets = outlets
 
     def _swap_recording(self, old: Config) -> None:
         if old.record == self._config.record:

@@ -109,6 +109,8 @@ def test_a_bad_new_configuration_keeps_the_old_one_and_alerts_until_it_is_mended
         since = reload(daemon, good + "\nnonsense = 1\n")
         decision, _ = daemon.wait(lambda entry: "config_refused" in faults(entry), since=since)
         assert seen(decision), "and it goes on"
+        since = reload(daemon, good + '[output]\nndjson = "/nonexistent/decisions"\n')
+        assert "config_refused" in faults(daemon.wait(seen, since=since)[0]), "an outlet that cannot be opened is refused as well"
         since = reload(daemon, good)
         daemon.wait(lambda entry: not entry["alerts"], since=since)
         sequence = [entry["seq"] for entry in daemon.decisions]
