@@ -11,7 +11,6 @@ import logging
 import os
 import socket
 import struct
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -26,7 +25,7 @@ ECHOING = frozenset({"udp_multicast", "virtual"})
 SO_RCVBUFFORCE, SO_MEMINFO, MEMINFO_DROPS = 33, 55, 8
 """asm-generic/socket.h, linux/sock_diag.h: Python's socket module has none of them."""
 BUFFER_BYTES = 4 << 20
-DROPS_EVERY_S = 1.0
+DROPS_EVERY_NS = 1_000_000_000
 
 
 class PythonCan:
@@ -49,14 +48,14 @@ class PythonCan:
         except Exception as error:  # interfaces raise whatever their driver, socket or signature makes of it
             raise LinkError(f"{bus.interface} {bus.channel or ''}: {text_of(error)}") from None
         self._socket = underlying_socket(self._bus)
-        self._dropped, self._drops_due_s = 0, 0.0
+        self._dropped, self._drops_due_ns = 0, 0
         if self._socket is not None:
             enlarge(self._socket)
 
     def read(self, timeout_s: float) -> list[Frame]:
         frames: list[Frame] = []
-        if self._socket is not None and time.monotonic() > self._drops_due_s:
-            self._drops_due_s = time.monotonic() + DROPS_EVERY_S
+        if self._socket is not None and self._now_ns() > self._drops_due_ns:
+            self._drops_due_ns = self._now_ns() + DROPS_EVERY_NS
             self._count_dropped(self._socket)
         if self._socket is not None and ended(self._socket):
             raise LinkError("closed by the other end")
