@@ -77,9 +77,22 @@ def replace(path: Path, data: bytes) -> None:
         write_all(file, data)
         os.fsync(file.fileno())
     if path.exists():
-        path.replace(previous)
+        keep(path, previous)
     fresh.replace(path)
     sync_folder(path.parent)
+
+
+def keep(path: Path, previous: Path) -> None:
+    """Let ``previous`` be what ``path`` is, and ``path`` stay. Where there are no hard links (FAT), ``path`` is gone until it
+    is written."""
+    link = previous.with_suffix(".link")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:
+        path.replace(previous)
+    else:
+        link.replace(previous)
 
 
 def write_all(file: RawIOBase, data: bytes) -> None:

@@ -83,7 +83,7 @@ class Gateway:
         return self
 
 
-def drive(seconds, start_s=100.0, period_s=0.1, hot_from_s=None, seed=7, encoder=None, dip_at_s=None, current_a=None, high_v=None):
+def drive(seconds, start_s=100.0, period_s=0.2, hot_from_s=None, seed=7, encoder=None, dip_at_s=None, current_a=None, high_v=None):
     """A pack in use. hot_from_s: probe 2 rises by 2 K/s from then on until it stands at 85 degC. high_v: (from s, to s):
     cell 5 stands above its limit meanwhile. dip_at_s: for 4 s nothing is sent."""
     encoder = encoder or Encoder("edgebms", CELLS, PROBES)

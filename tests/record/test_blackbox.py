@@ -71,7 +71,7 @@ def test_boxes_give_the_same_decisions_again(tmp_path, capsysbinary):
 
 def test_a_box_holds_the_time_before_and_after(tmp_path, capsysbinary):
     config = settings(tmp_path, before_s=10.0, after_s=5.0)
-    live = Gateway(config).run(drive(60.0, high_v=(30.0, 33.0))).close()
+    live = Gateway(config).run(drive(45.0, high_v=(25.0, 28.0))).close()
     (box,) = boxes(tmp_path)
     kept = recorded(box)
     (header, *_) = (rerun.load(box / "start.state").header,)
@@ -79,7 +79,7 @@ def test_a_box_holds_the_time_before_and_after(tmp_path, capsysbinary):
     first, last = live.lines.index(kept[0]), live.lines.index(kept[-1])
     assert header["alerted_ns"] == live.decisions[alerted].mono_ns
     assert 10.0 <= (live.decisions[alerted].mono_ns - live.decisions[first].mono_ns) / 1e9 <= 15.5
-    assert 4.9 <= (live.decisions[last].mono_ns - live.decisions[alerted].mono_ns) / 1e9 <= 5.2
+    assert 4.7 <= (live.decisions[last].mono_ns - live.decisions[alerted].mono_ns) / 1e9 <= 5.4
     assert box.name.endswith("-overcharge") and header["alerted"] == live.decisions[alerted].time
 
 
@@ -98,32 +98,32 @@ def test_an_alert_that_was_restored_is_no_new_one(tmp_path):
 
 
 def test_memory_is_bounded_and_a_box_from_less_memory_decides_the_same(tmp_path, capsysbinary):
-    config = settings(tmp_path, before_s=600.0, after_s=3.0, memory_mb=0.15)
+    config = settings(tmp_path, before_s=600.0, after_s=3.0, memory_mb=0.08)
     live = Gateway(config)
     box = live.record.recorders["rack-1"]._box
     largest = 0
-    frames = list(drive(40.0, hot_from_s=34.0))
+    frames = list(drive(30.0, hot_from_s=25.0))
     for piece in range(0, len(frames), 100):
         live.run(frames[piece : piece + 100])
         largest = max(largest, box.size)
     live.close()
-    assert largest <= 0.15e6 + 3 * 64 * 1024
+    assert largest <= 0.08e6 + 3 * 64 * 1024
     (found,) = boxes(tmp_path)
     kept = same(found, config, tmp_path, capsysbinary)
-    assert live.lines.index(kept[0]) > 20, "less than was asked for, but what there is"
+    assert live.lines.index(kept[0]) > 5, "less than was asked for, but what there is"
 
 
 def test_boxes_are_bounded_and_the_oldest_goes_first(tmp_path, capsysbinary):
     config = settings(tmp_path, before_s=4.0, after_s=1.0, box_mb=0.08, boxes_mb=0.2)
     live = Gateway(config)
     start_s = 100.0
-    for _ in range(8):
+    for _ in range(7):
         live.run(drive(12.0, start_s=start_s, high_v=(2.0, 5.0), period_s=0.2))
         start_s += 40_000.0  # each day's share holds a few
     live.close()
     found = boxes(tmp_path)
     sizes = [sum(path.stat().st_size for path in box.iterdir()) for box in found]
-    assert 2 <= len(found) < 8 and int(found[-1].name[:6]) >= 8, "numbered on, the first gone"
+    assert 2 <= len(found) < 7 and int(found[-1].name[:6]) >= 7, "numbered on, the first gone"
     assert sum(sizes) <= 0.2e6 and max(sizes) <= 0.08e6 + 40_000
     for box in found[-2:]:
         same(box, config, tmp_path, capsysbinary)
@@ -135,7 +135,7 @@ def test_a_box_that_was_cut_off_is_good_to_its_last_piece(tmp_path, capsysbinary
     (whole,) = boxes(tmp_path / "state")
     kept = recorded(whole)
     size = (whole / "start.state").stat().st_size
-    for cut in (1, 700, 3000):
+    for cut in (1, 300, 700):
         box = tmp_path / f"cut{cut}"
         shutil.copytree(whole, box)
         with (box / "start.state").open("r+b") as file:

@@ -18,7 +18,7 @@ def test_a_killed_daemon_goes_on_and_its_black_box_decides_again_as_it_did(tmp_p
     with Pack(lambda frames: adapter.write(b"".join(map(slcan_line, frames)))) as pack:
         with Process(tmp_path, config) as daemon:
             daemon.wait(seen)
-            time.sleep(1.5)
+            time.sleep(0.8)
             pack.volts[4] = OVER_V
             alert = next(
                 entry
@@ -26,9 +26,9 @@ def test_a_killed_daemon_goes_on_and_its_black_box_decides_again_as_it_did(tmp_p
                 if entry["cell"] == 5
             )
             pack.pause()  # the looks at a silent pack are in the box too
-            time.sleep(1.5)
+            time.sleep(1.3)
             pack.resume()
-            time.sleep(2.5)
+            time.sleep(1.5)
             daemon.process.kill()
         pack.volts[4] = 3.7
         (tmp_path / "notify").unlink()
