@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from edgebms.errors import EdgebmsError
+from edgebms.errors import ConfigError, EdgebmsError
 
 
 def add_parser(subparsers: Any) -> None:
@@ -17,6 +17,8 @@ def add_parser(subparsers: Any) -> None:
         description="Check the configuration, and each profile, DBC, card, limits file and model that it names.",
     )
     parser.add_argument("-c", "--config", type=Path, required=True, metavar="gateway.toml")
+    parser.add_argument("--live", action="store_true", help="then listen to the buses: missing, unknown and late ids, load, errors")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long to listen; default 10")
     parser.set_defaults(func=run)
 
 
@@ -50,7 +52,24 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"student {config.students.state}", lambda: load_student(config.students.state).describe())
     if config.site.kind == "not_stated":
         print("note  site.kind is not stated: stop_discharge and open_contactors go out as advice to a person, never as a command")
+    if args.live and not codes:
+        codes += listen(config, args)
     return codes[0] if codes else 0
+
+
+def listen(config: Any, args: argparse.Namespace) -> list[int]:
+    """[1] where the traffic is not what the profiles say."""
+    from edgebms.daemon import load
+    from edgebms.livecheck import check
+
+    if not 0 < args.seconds <= 3600:
+        raise ConfigError(f"{args.seconds:g} s", where="--seconds", mend="give 1 to 3600")
+    load(args.config)
+    print(f"note  listening for {args.seconds:g} s", flush=True)
+    findings = list(check(config, args.seconds))
+    for finding in findings:
+        print(f"{'WRONG' if finding.wrong else 'ok   '} {finding.text}")
+    return [1] if any(finding.wrong for finding in findings) else []
 
 
 def describe_bus(bus: Any, where: str) -> str:
