@@ -46,3 +46,8 @@ class LogClock:
 
     def utc_ns(self) -> int | None:
         return self._utc_ns
+
+
+def wall_ns() -> int:
+    """What the machine's wall clock shows, right or wrong: a bound for how long the gateway was off, nothing else."""
+    return time.time_ns()

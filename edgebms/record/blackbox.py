@@ -4,8 +4,8 @@ In memory, segments of the near past: each begins with an image of the line and 
 (candump text), the decisions (NDJSON) and the moments (when each decision was made, what was wrong with
 the gateway then). When an alert begins, the segments go to disk and what follows is appended for a while.
 
-A box is a folder: ``frames.log.gz``, ``decisions.ndjson.gz`` and ``start.state``, the image at the first frame
-with the moments behind it. Files grow by whole pieces: after a power cut the box is readable to its last piece.
+A box is a folder: ``frames.log.gz``, ``decisions.ndjson.gz``, ``start.state`` (the image at the first frame
+with the moments behind it) and ``gateway.json`` (the settings it needs to be run again). Files grow by whole pieces: after a power cut the box is readable to its last piece.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from binascii import hexlify
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from edgebms import __version__
 from edgebms.config import PackConfig, Record
@@ -46,7 +48,7 @@ STATUSES = tuple(ReasonerStatus)
 BY_FRAME, BY_TICK, TICK_ALONE = 0, 1, 2
 """What a moment was made by: a frame, a look at a silent pack, a look that gave no decision."""
 
-FRAMES, DECISIONS, START = "frames.log.gz", "decisions.ndjson.gz", "start.state"
+FRAMES, DECISIONS, START, SETTINGS = "frames.log.gz", "decisions.ndjson.gz", "start.state", "gateway.json"
 
 
 class Chunk:
@@ -349,6 +351,7 @@ class Box:
             self.folder = self._boxes.folder / f"{max(numbers, default=0) + 1:06d}-{self._name}"
             self._boxes.prune(self.folder)
             self._retried(lambda: self.folder.mkdir(parents=True, exist_ok=True))
+            self._write(SETTINGS, msgspec.json.format(msgspec.json.encode(header["config"]), indent=2))
             self._write(START, statefile.MAGIC + statefile.record(header) + first.image)
             statefile.sync_folder(self.folder)
             statefile.sync_folder(self._boxes.folder)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import math
 import shutil
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from edgebms.clock import Clock
+from edgebms.clock import Clock, wall_ns
 from edgebms.config import Config, PackConfig, Record
 from edgebms.decision.types import Decision
 from edgebms.gateway_fault import GatewayFault
@@ -178,7 +177,7 @@ class Recording:
     """
 
     def __init__(
-        self, settings: Record, clock: Clock, *, say: Callable[[str], None] = print, wall_ns: Callable[[], int] = time.time_ns
+        self, settings: Record, clock: Clock, *, say: Callable[[str], None] = print, wall_ns: Callable[[], int] = wall_ns
     ) -> None:
         self._settings, self._clock, self._say, self._wall_ns = settings, clock, say, wall_ns
         self._boot = boot_id()
@@ -292,7 +291,12 @@ def about_line(config: Config, pack: PackConfig, line: PackLine) -> dict[str, An
     return {
         "pack": checkpoint.pack_key(pack),
         "line": fingerprint_of_line(config, pack, line),
-        "config": msgspec.to_builtins(pack) | {"site": msgspec.to_builtins(config.site), "students": msgspec.to_builtins(config.students)},
+        "config": {
+            "pack": [msgspec.to_builtins(pack)],
+            "site": msgspec.to_builtins(config.site),
+            "students": msgspec.to_builtins(config.students),
+            "output": {"cells_every_s": config.output.cells_every_s},
+        },
     }
 
 

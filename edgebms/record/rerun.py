@@ -124,7 +124,7 @@ class Rerun:
             raise StateError(
                 f"was recorded with another configuration or card of {self.start.pack}",
                 where=self.start.where,
-                mend="replay it with the gateway.toml and the card of that day (the box's header has the settings: edgebms health)",
+                mend="replay it with the settings of that day (gateway.json in the box has them) and the card of that day",
             )
         try:
             image.put(self.start.image, line)

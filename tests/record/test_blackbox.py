@@ -1,6 +1,7 @@
 """The black box: what was decided around an alert is decided again, bit for bit."""
 
 import gzip
+import json
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from lines import pack
 from recorded import Clock, Gateway, boxes, drive, recorded, settings, without_latency, write_config
 
+from edgebms import config as configuration
 from edgebms.cli.main import main
 from edgebms.config import ShuntConfig
 from edgebms.gateway_fault import GatewayFault
@@ -159,6 +161,8 @@ def test_another_configuration_is_refused(tmp_path, capsysbinary):
     ):
         assert words in replayed(box, other, tmp_path, capsysbinary, code=9)
     assert same(box, settings("elsewhere", before_s=4.0), tmp_path, capsysbinary), "where it is recorded does not matter"
+    own = configuration.convert(json.loads((box / "gateway.json").read_text()), "the box's own")
+    assert same(box, own, tmp_path, capsysbinary)
 
 
 def test_two_packs_have_boxes_of_their_own(tmp_path, capsysbinary):
