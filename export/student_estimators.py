@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
+from edgebms.estimator.estimator import within
 from edgebms.estimator.kalman import Kalman
 from edgebms.estimator.student import StateStudent, load_student, open_session
 from edgebms.model_store import open_model
@@ -55,7 +56,7 @@ class Student:
                 hidden = np.where(turn[:, None], answer[2], hidden)
                 asked_s[turn] = log.time_s[row]
             led = np.isfinite(spread)
-            soc[row] = np.where(led, kalman.soc + correction, kalman.soc)
+            soc[row] = np.where(led, within(kalman.soc + correction), kalman.soc)
             sigma[row] = np.where(led, spread, kalman.soc_sigma)
         return soc, sigma
 

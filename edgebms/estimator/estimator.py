@@ -12,7 +12,7 @@ from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig, probe_of_cell
 from edgebms.estimator.anchor import rested_soc
 from edgebms.estimator.cell_model import CellModel
-from edgebms.estimator.kalman import Kalman
+from edgebms.estimator.kalman import SOC_MAX, SOC_MIN, Kalman
 from edgebms.estimator.power import Power
 from edgebms.estimator.soh import Soh
 from edgebms.estimator.state import CellState
@@ -92,10 +92,10 @@ class Estimator:
         soc, soc_sigma = kalman.soc, kalman.soc_sigma
         source = Source.STUDENT
         if self._leads_everywhere:
-            soc, soc_sigma = soc + self._correction, self._sigma
+            soc, soc_sigma = within(soc + self._correction), self._sigma
         elif self._led:
             led = np.isfinite(self._sigma)
-            soc = np.where(led, soc + self._correction, soc)
+            soc = np.where(led, within(soc + self._correction), soc)
             soc_sigma = np.where(led, self._sigma, soc_sigma)
         else:
             source = Source(int(np.maximum.reduce(kalman.source)))
@@ -228,3 +228,9 @@ class Estimator:
             self._resistance_ohm = state["resistance_ohm"].copy()
             if self._student is not None and state["model"] == self._student.digest:
                 self._hidden = state["hidden"].copy()
+
+
+def within(soc: Floats) -> Floats:
+    """A corrected SOC stays in the range that the filter itself keeps to."""
+    kept: Floats = np.minimum(np.maximum(soc, SOC_MIN), SOC_MAX)
+    return kept
