@@ -176,9 +176,7 @@ class Recording:
     wall_ns: the wall clock, right or wrong; it bounds the time that the gateway was off.
     """
 
-    def __init__(
-        self, settings: Record, clock: Clock, *, say: Callable[[str], None] = print, wall_ns: Callable[[], int] = wall_ns
-    ) -> None:
+    def __init__(self, settings: Record, clock: Clock, *, say: Callable[[str], None] = print, wall_ns: Callable[[], int] = wall_ns) -> None:
         self._settings, self._clock, self._say, self._wall_ns = settings, clock, say, wall_ns
         self._boot = boot_id()
         self._writer = Writer()
