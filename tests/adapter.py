@@ -20,6 +20,13 @@ from lines import CELLS, PROBES
 from edgebms.telemetry.encode import Encoder
 
 
+def free_port():
+    """A UDP port that nobody uses: multicast of two tests on one port would mix."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("", 0))
+        return probe.getsockname()[1]
+
+
 def slcan_line(frame):
     kind, digits = ("T", 8) if frame.extended else ("t", 3)
     return f"{kind}{frame.arbitration_id:0{digits}X}{len(frame.data):X}{frame.data.hex().upper()}\r".encode()
@@ -159,7 +166,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=variables,
-            preexec_fn=(lambda: os.sched_setaffinity(0, {core})) if core is not None else None,
+            preexec_fn=(lambda: on_its_core(core)) if core is not None else None,
         )
         self.decisions, self.times_s = [], []
         self._reading = threading.Event()
@@ -224,6 +231,13 @@ class Process:
             assert self.process.poll() is None, f"the daemon ended: {self.stderr()}"
             assert time.monotonic() < end_s, f"no such decision among {at}; the last: {self.decisions[-1:]}; {self.stderr()}"
             time.sleep(0.01)
+
+
+def on_its_core(core):
+    """As the unit file has it: Nice=-5, where that is allowed."""
+    os.sched_setaffinity(0, {core})
+    with contextlib.suppress(PermissionError):
+        os.nice(-5)
 
 
 PACK = f"""

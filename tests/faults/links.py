@@ -115,11 +115,11 @@ def overloaded():
 
 
 def udp_garbage():
-    with Scene(udp=43201) as scene:
+    with Scene(udp=True) as scene:
         scene.settle().begin()
         raw = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         for number in range(30):
-            raw.sendto(bytes([number]) * (number * 7 % 200), ("239.74.163.78", 43201))
+            raw.sendto(bytes([number]) * (number * 7 % 200), ("239.74.163.78", scene.port))
             time.sleep(0.01)
         raw.close()
         scene.end()
@@ -129,7 +129,7 @@ def udp_garbage():
 
 
 def error_frames():
-    with Scene(udp=43202) as scene:
+    with Scene(udp=True) as scene:
         scene.settle().begin()
         for _ in range(5000):
             scene.sender.send(can.Message(arbitration_id=0x110, is_error_frame=True))
@@ -140,7 +140,7 @@ def error_frames():
 
 
 def flood():
-    with Scene(udp=43203) as scene:
+    with Scene(udp=True) as scene:
         scene.settle().begin()
         end_s = time.monotonic() + 3.0
         sent = 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import can
-from adapter import PACK, Adapter, Pack, Process, faults, seen, slcan_config, slcan_line
+from adapter import PACK, Adapter, Pack, Process, faults, free_port, seen, slcan_config, slcan_line
 
 HOT_CELL, HOT_V = 4, 4.3
 """0-based cell over its voltage limit in every scene: its alert must stand through the fault."""
@@ -34,13 +34,14 @@ class Row:
 class Scene:
     """One daemon and one pack. ``port``: an SLCAN adapter; ``udp``: frames as datagrams instead."""
 
-    def __init__(self, *, udp=0, config=None, more="", plugged=True, bus=""):
+    def __init__(self, *, udp=False, config=None, more="", plugged=True, bus=""):
         self.folder = Path(tempfile.mkdtemp(prefix="edgebms-fault-"))
         self.adapter = Adapter(self.folder / "ttyUSB0")
         self.sender = None
+        self.port = free_port()
         if udp:
-            self.sender = can.Bus(interface="udp_multicast", channel="239.74.163.78", port=udp, ignore_config=True)
-        self.text = config or (udp_config(udp, more) if udp else slcan_config(self.adapter.path, more=more, bus=bus))
+            self.sender = can.Bus(interface="udp_multicast", channel="239.74.163.78", port=self.port, ignore_config=True)
+        self.text = config or (udp_config(self.port, more) if udp else slcan_config(self.adapter.path, more=more, bus=bus))
         self.plugged = plugged
         if not plugged:
             self.adapter.vanish()

@@ -7,7 +7,7 @@ import time
 
 import can
 import pytest
-from adapter import Adapter, slcan_line
+from adapter import Adapter, free_port, slcan_line
 
 from edgebms.clock import MonotonicClock
 from edgebms.config import BusConfig
@@ -19,7 +19,7 @@ from edgebms.inlet.link import LinkError
 from edgebms.inlet.socketcan import CLASSIC, ERROR, FD, REMOTE, SocketCan
 from edgebms.vocabulary import Level
 
-UDP = {"interface": "udp_multicast", "channel": "239.74.163.77", "options": {"port": 43177}}
+UDP = {"interface": "udp_multicast", "channel": "239.74.163.77", "options": {"port": free_port()}}
 
 
 class Live:
