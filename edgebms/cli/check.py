@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"bus {bus.name}", lambda i=i, bus=bus: describe_bus(bus, f"{args.config}: bus[{i}]"))  # type: ignore[misc]
     if config.students.state:
         attempt(f"student {config.students.state}", lambda: load_student(config.students.state).describe())
+    if config.record.folder:
+        attempt(f"record {config.record.folder}", lambda: describe_record(config.record, len(config.pack), f"{args.config}: record.folder"))
+    elif config.bus:
+        print("note  record.folder is not set: nothing survives a restart, and an alert leaves no black box")
     if config.site.kind == "not_stated":
         print("note  site.kind is not stated: stop_discharge and open_contactors go out as advice to a person, never as a command")
     if args.live and not codes:
@@ -92,3 +97,15 @@ def describe_card(card: Any) -> str:
 
 def describe_profile(profile: Any) -> str:
     return str(profile.describe())
+
+
+def describe_record(record: Any, packs: int, where: str) -> str:
+    """Can it be written, and how much a day at most (docs/record.md)."""
+    nearest = Path(record.folder).absolute()
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not (nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)):
+        raise ConfigError(f"{nearest} cannot be written", where=where, mend="name a folder that the gateway's user can write")
+    a_day = record.checkpoint_mb_per_day + packs * (record.boxes_mb + record.box_mb + 2 * record.audit_mb)
+    in_all = packs * (record.boxes_mb + record.audit_mb)
+    return f"at most {a_day:g} MB written a day, {in_all:g} MB kept"

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from recorded import Gateway, boxes, drive, recorded, settings
+from recorded import Gateway, boxes, drive, recorded, settings, write_config
 
+from edgebms.cli.main import main
 from edgebms.record import statefile
 from edgebms.record.audit import FILES, Audit
 from edgebms.record.writer import HANGS_S, Writer
@@ -172,8 +173,6 @@ def test_a_fault_of_the_recording_costs_no_decision(tmp_path, monkeypatch):
 
 
 def test_the_audit_log_holds_what_changed_and_is_bounded(tmp_path, capsys):
-    from edgebms.cli.main import main
-
     config = settings(tmp_path)
     gateway = Gateway(config).run(drive(20.0, high_v=(5.0, 8.0))).close()
     text = (tmp_path / "rack-1" / "audit.ndjson").read_bytes().splitlines()
@@ -203,3 +202,12 @@ def test_killed_at_random_moments():
     script = Path(__file__).with_name("killed.py")
     done = subprocess.run([sys.executable, str(script), "4", "3"], capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_check_tells_whether_the_folder_can_be_written_and_how_much_a_day(tmp_path, capsys):
+    good = write_config(settings(tmp_path / "not" / "yet", boxes_mb=100.0, box_mb=10.0, audit_mb=5.0), tmp_path / "good.toml")
+    assert main(["check", "-c", str(good)]) == 0
+    assert "at most 320 MB written a day, 105 MB kept" in capsys.readouterr().out
+    (tmp_path / "file").write_text("no folder")
+    assert main(["check", "-c", str(write_config(settings(tmp_path / "file" / "state"), tmp_path / "bad.toml"))]) == 3
+    assert "file cannot be written" in capsys.readouterr().out
