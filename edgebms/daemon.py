@@ -19,21 +19,19 @@ from typing import Protocol
 
 import msgspec
 
-from edgebms import config as configuration
 from edgebms.assembly import build_lines
 from edgebms.clock import MonotonicClock
 from edgebms.config import BusConfig, Config, PackConfig
 from edgebms.decision.types import Decision, encode
-from edgebms.errors import ConfigError, EdgebmsError
+from edgebms.errors import EdgebmsError
 from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.bus import Bus
 from edgebms.inlet.inbox import Inbox
-from edgebms.inlet.link import check_bus
 from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
 from edgebms.outlets import open_outlets
 from edgebms.record.recorder import Recording
-from edgebms.reload import carry_over
+from edgebms.reload import Building, carry_over, load
 from edgebms.vocabulary import Level
 from edgebms.wallclock import synchronised
 from edgebms.worker import Worker
@@ -78,7 +76,7 @@ class Daemon:
         self._outlets: Sequence[Outlet] = ()
         self._stopping = False
         self._reload_asked = False
-        self._building: _Building | None = None
+        self._building: Building | None = None
         self._own_faults: dict[str, GatewayFault] = {}
         self._failures_ns: list[int] = []
         self._retired: list[Recording] = []
@@ -233,9 +231,9 @@ class Daemon:
 
     def _begin_reload(self) -> None:
         self._notify.reloading()
-        self._building = _Building(self._path, self._build)
+        self._building = Building(self._path, self._build)
 
-    def _end_reload(self, building: _Building) -> None:
+    def _end_reload(self, building: Building) -> None:
         error, config = building.error, building.config
         outlets = self._outlets
         if config is not None and changed(self._config, config):
@@ -299,42 +297,6 @@ class Daemon:
                 outlet.close()
             except Exception as error:  # the next outlet is closed all the same
                 say(f"closing an outlet: {error}", WARNING)
-
-
-class _Building:
-    """A new configuration's lines, made beside the running loop."""
-
-    def __init__(self, path: Path, build: Callable[[Config], dict[str, PackLine]]) -> None:
-        self.config: Config | None = None
-        self.lines: dict[str, PackLine] = {}
-        self.error: EdgebmsError | None = None
-        self.done = threading.Event()
-        self._path, self._build = path, build
-        threading.Thread(target=self._run, name="edgebms-reload", daemon=True).start()
-
-    def _run(self) -> None:
-        try:
-            config = load(self._path)
-            self.lines = self._build(config)
-            self.config = config
-        except EdgebmsError as error:
-            self.error = error
-        except Exception as error:  # whatever it is, the old configuration goes on
-            self.error = ConfigError(f"{type(error).__name__}: {error}", where=str(self._path), mend="report it")
-        finally:
-            self.done.set()
-
-
-def load(path: Path) -> Config:
-    """The configuration at ``path``, which must name a bus. Raises ConfigError, MissingExtra."""
-    config = configuration.load(path)
-    if not config.bus:
-        raise ConfigError(
-            "names no bus to listen to", where=f"{path}: bus", mend="add a [[bus]] with name, interface and channel (docs/integrator.md)"
-        )
-    for i, bus in enumerate(config.bus):
-        check_bus(bus, f"{path}: bus[{i}]")
-    return config
 
 
 def channels(pack: PackConfig, every: tuple[str, ...]) -> tuple[str, ...]:

@@ -1,14 +1,55 @@
-"""What a pack's new line takes over from its old one at a reload: latches, alerts, the filter."""
+"""A configuration read and built beside the running loop, and what a pack's new line takes over from its old one."""
 
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Callable
+from pathlib import Path
 
-from edgebms.config import PackConfig
-from edgebms.errors import StateError
+from edgebms import config as configuration
+from edgebms.config import Config, PackConfig
+from edgebms.errors import ConfigError, EdgebmsError, StateError
+from edgebms.inlet.link import check_bus
 from edgebms.loop import PackLine
 from edgebms.record import image
 from edgebms.record.checkpoint import fingerprint, pack_key
+
+
+def load(path: Path) -> Config:
+    """The configuration at ``path``, which must name a bus. Raises ConfigError, MissingExtra."""
+    config = configuration.load(path)
+    if not config.bus:
+        raise ConfigError(
+            "names no bus to listen to", where=f"{path}: bus", mend="add a [[bus]] with name, interface and channel (docs/integrator.md)"
+        )
+    for i, bus in enumerate(config.bus):
+        check_bus(bus, f"{path}: bus[{i}]")
+    return config
+
+
+class Building:
+    """A new configuration's lines, made beside the running loop."""
+
+    def __init__(self, path: Path, build: Callable[[Config], dict[str, PackLine]]) -> None:
+        self.config: Config | None = None
+        self.lines: dict[str, PackLine] = {}
+        self.error: EdgebmsError | None = None
+        self.done = threading.Event()
+        self._path, self._build = path, build
+        threading.Thread(target=self._run, name="edgebms-reload", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            config = load(self._path)
+            self.lines = self._build(config)
+            self.config = config
+        except EdgebmsError as error:
+            self.error = error
+        except Exception as error:  # whatever it is, the old configuration goes on
+            self.error = ConfigError(f"{type(error).__name__}: {error}", where=str(self._path), mend="report it")
+        finally:
+            self.done.set()
 
 
 def carry_over(old: PackLine, new: PackLine, was: PackConfig, now: PackConfig, now_ns: int) -> str:
