@@ -64,8 +64,8 @@ def run(args: argparse.Namespace) -> int:
 
 def listen(config: Any, args: argparse.Namespace) -> list[int]:
     """[1] where the traffic is not what the profiles say."""
-    from edgebms.daemon import load
     from edgebms.livecheck import check
+    from edgebms.reload import load
 
     if not 0 < args.seconds <= 3600:
         raise ConfigError(f"{args.seconds:g} s", where="--seconds", mend="give 1 to 3600")
