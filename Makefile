@@ -61,7 +61,7 @@ test-faults: $(TESTING) ## faults of links and outlets, injected into a running 
 	$(BIN)/python tests/faults/run.py $(if $(SHORT),--short,--write docs/results-faults.md)
 
 test-load: $(TESTING) ## the daemon at 1,600 frames/s and 96 cells on one core: nothing lost, latency, memory (SHORT=1: 20 s)
-	$(BIN)/python tests/load/run.py $(if $(SHORT),--seconds 20)
+	$(BIN)/python tests/load/run.py $(if $(SHORT),--seconds 20,--write docs/results-load.md)
 
 test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a test or explained (SHORT=1: a sample)
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)

@@ -130,18 +130,40 @@ def percentiles(values, digits):
     return {name: round(float(np.percentile(values, share)), digits) for name, share in (("p50", 50), ("p99", 99), ("p999", 99.9))}
 
 
+HEAD = f"""# The daemon under load
+
+Written by `make test-load`: {CELLS} cells and {PROBES} probes in our own protocol on classic CAN, filter and student on, the daemon on one x86
+core with the unit file's Nice, the sender on the other. *To stdout*: from the last frame of a sweep to the decision's line,
+read from standard output. *In the house*: `latency_us`, from the frame's arrival.
+
+"""
+
+
+def table(rows):
+    names = list(rows[0])
+    lines = ["| | " + " | ".join(row["link"] for row in rows) + " |", "|---" * (len(rows) + 1) + "|"]
+    for name in names[1:]:
+        values = (row[name] for row in rows)
+        shown = (", ".join(f"{key} {entry}" for key, entry in value.items()) if isinstance(value, dict) else str(value) for value in values)
+        lines.append(f"| {name.replace('_', ' ')} | " + " | ".join(shown) + " |")
+    return HEAD + "\n".join(lines) + "\n"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--rate", type=float, default=1600, help="frames/s")
     parser.add_argument("--link", choices=("slcan", "udp"), nargs="*", default=["udp", "slcan"])
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", type=Path, help="write the table there")
     args = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[1:] or cores)
     rows = [measure(link, args.seconds / len(args.link), args.rate, cores[0]) for link in args.link]
     for row in rows:
         print(json.dumps(row) if args.json else "\n".join(f"{name:24} {value}" for name, value in row.items()) + "\n")
+    if args.write:
+        args.write.write_text(table(rows))
     bad = [row["link"] for row in rows if row["frames_lost"] or row["sweeps_without_decision"]]
     if bad:
         print(f"WRONG: frames or decisions lost over {', '.join(bad)}")
