@@ -159,6 +159,7 @@ def test_a_name_that_the_catalogue_does_not_have(name: str):
         ("hysteresis = 2.5", "", "hysteresis"),
         ("limit = -12", "limit = -12\ndebounce = 0", "].debounce"),
         ("limit = -12", "limit = -12\ndelay = 3", "unknown field `delay`"),
+        ("limit = -12", 'limit = { of = "voltage_max_v", tims = 2 }', "unknown field `tims`"),
         ("limit = -12", 'limit = -12\nwhen = "raining"', "].when"),
     ],
 )

@@ -333,3 +333,22 @@ def test_a_pack_voltage_alone_is_no_sight_of_cells_that_the_bus_owes():
     guarded = Guarded(pack=make_pack(startup_s=10.0))
     findings = guarded.run(30, voltage_v=np.nan, pack_voltage_v=59.2)
     assert "no_data_since_start" in rules(findings) and "pack_blind" in rules(findings)
+
+
+def test_a_healthy_pack_has_waited_and_been_blind_for_no_time_at_all():
+    guarded = Guarded(pack=make_pack(startup_s=0.5, thresholds={"blind_in_alert": 0.5}))
+    assert guarded.run(30) == ()
+
+
+def test_a_hot_pack_that_goes_blind_is_told_whatever_its_period():
+    guarded = Guarded(period_s=2.0)
+    guarded.run(40, temperature_c=85.0)
+    assert "blind_in_alert" in rules(guarded.run(40, voltage_v=np.nan, temperature_c=np.nan, pack_voltage_v=np.nan))
+
+
+def test_a_pack_that_was_blind_before_it_got_hot_did_not_go_blind_in_the_alert():
+    guarded = Guarded()
+    guarded.run(10)
+    guarded.run(60, voltage_v=np.nan, pack_voltage_v=np.nan)
+    findings = guarded.run(60, voltage_v=np.nan, pack_voltage_v=np.nan, temperature_c=85.0)
+    assert "over_temperature_critical" in rules(findings) and "blind_in_alert" not in rules(findings)

@@ -312,3 +312,17 @@ def test_without_probes_the_warming_is_unknown():
         falls = falling.show(voltage_v=off(-0.1))
     assert falls.cell_fall_v[CELL] > 0.05
     assert np.isnan(falls.falling_cell_warming_k[CELL])
+
+
+def test_a_new_rest_knows_nothing_of_the_last_one():
+    from edgebms.guard.shorts import _Rest
+
+    def through(start_s, v_per_h):
+        for at_s in range(start_s, start_s + 7200, 60):
+            slope = rest.step(np.array([0.0, v_per_h * (at_s - start_s) / 3600.0]), None, True, 60.0, at_s * 10**9)
+        return slope
+
+    rest = _Rest(2)
+    assert abs(through(0, -0.05)[1]) == pytest.approx(0.05, rel=0.05)
+    rest.step(np.zeros(2), None, False, 60.0, 7300 * 10**9)
+    assert abs(through(8000, 0.0)[1]) < 0.001
