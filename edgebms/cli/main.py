@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -38,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    for library in ("can", "asammdf"):  # they tell of each bad line on standard error; we count them and say so once
+        logging.getLogger(library).addHandler(logging.NullHandler())
     try:
         code = args.func(args)
         sys.stdout.flush()

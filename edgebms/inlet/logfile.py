@@ -92,6 +92,8 @@ class LogFile:
                 raise LogError(f"no frame could be read ({why})", where=where, mend=f"is it really a {self._format[0]} log?")
             if self._size == 0:
                 raise LogError("is empty", where=str(self.path), mend="record again, or leave the file out")
+            # python-can's text readers pass over lines that they do not know without a word.
+            raise LogError("holds no frame", where=str(self.path), mend=f"is it really a {self._format[0]} log?")
 
     def _frames(self, raw: BinaryIO) -> Iterator[Frame]:
         file: BinaryIO = gzip.GzipFile(fileobj=raw) if self._zipped else raw  # type: ignore[assignment]

@@ -137,7 +137,7 @@ def test_a_disk_that_hangs_delays_no_decision(tmp_path, monkeypatch):
         start = time.perf_counter()
         gateway.run([frame])
         taken.append(time.perf_counter() - start)
-    assert max(taken) < 0.5, "nothing in the loop waits for the disk"
+    assert max(taken) < 5.0, "nothing in the loop waits for the disk, which hangs for 30 s"
     assert gateway.record._writer._bytes <= 400_000 + (1 << 20)
     assert "not_recorded.disk" in rules(gateway.decisions[-1]), f"told after {HANGS_S} s"
     assert gateway.record.recorders["rack-1"].lost > 0
