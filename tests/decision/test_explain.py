@@ -86,10 +86,7 @@ def test_a_verdict_is_told_with_what_it_asked_and_why_it_got_no_more():
     assert "critical in 420 s" in text and "confidence is 98 %" in text
     assert "thermal rate at cell 4 over 60 s: rate 1.31 K/min" in text
     assert "Command: stop charging." in text
-    assert (
-        "The reasoner asks to open the contactors; what goes out is: stop charging: more than that needs the guard."
-        in text
-    )
+    assert "The reasoner asks to open the contactors; what goes out is: stop charging: more than that needs the guard." in text
 
 
 def test_advice_says_that_it_is_no_command_and_why():

@@ -55,7 +55,9 @@ def test_the_integrators_page_states_the_defaults_as_they_are():
 def test_files_that_a_paper_names_are_there(paper):
     text = paper.read_text()
     named = set(
-        re.findall(r"(?<![\w/])((?:docs|examples|edgebms|hil|export|packaging|tests|models)/[\w./-]*\w\.(?:md|py|toml|json|dbc|sh))\b", text)
+        re.findall(
+            r"(?<![\w/])((?:docs|examples|edgebms|hil|export|packaging|tests|models)/[\w./-]*\w\.(?:md|py|toml|json|dbc|sh))\b", text
+        )
     )
     named |= {str((paper.parent / target).resolve().relative_to(ROOT)) for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", text)}
     assert sorted(name for name in named if "NAME" not in name and not (ROOT / name).exists()) == []
