@@ -352,3 +352,18 @@ def test_a_pack_that_was_blind_before_it_got_hot_did_not_go_blind_in_the_alert()
     guarded.run(60, voltage_v=np.nan, pack_voltage_v=np.nan)
     findings = guarded.run(60, voltage_v=np.nan, pack_voltage_v=np.nan, temperature_c=85.0)
     assert "over_temperature_critical" in rules(findings) and "blind_in_alert" not in rules(findings)
+
+
+def test_what_a_pack_shows_is_judged_from_the_startup_time_on():
+    guarded = Guarded(pack=make_pack(startup_s=10.0))
+    voltage = np.full(16, 4.5)
+    voltage[3] = np.nan
+    assert "cell_over_voltage_critical" in rules(guarded.run(14, voltage_v=voltage, complete=False))
+
+
+def test_the_initial_voltage_is_learned_from_what_was_seen_and_never_beyond():
+    guarded = Guarded()
+    for voltage in (3.7, 3.6, 3.7, 3.5):
+        for _ in range(20):
+            guarded.run(1, voltage_v=voltage)
+            assert (guarded.guard._runaway._initial_v >= 3.5 - 1e-9).all() and (guarded.guard._runaway._initial_v <= 3.7 + 1e-9).all()
