@@ -103,8 +103,9 @@ class Estimator:
         return CellState(
             soc=soc,
             soc_sigma=soc_sigma,
-            soh_capacity=soh.capacity.copy(),
-            soh_capacity_sigma=soh.capacity_sigma.copy(),
+            # Before a first measurement the card's capacity is an assumption of ours, not the cell's state of health.
+            soh_capacity=np.where(soh.measured, soh.capacity, np.nan),
+            soh_capacity_sigma=np.where(soh.measured, soh.capacity_sigma, np.nan),
             soh_resistance=soh.resistance.copy(),
             soh_resistance_sigma=soh.resistance_sigma.copy(),
             source=source,

@@ -74,6 +74,7 @@ def test_nothing_known_is_nan_and_zero_amperes():
     assert state.limits.charge_a == 0 and state.limits.discharge_a == 0
     assert state.limits.charge_v > 0 and state.limits.discharge_v > 0
     assert np.isnan(state.soh_resistance).all()
+    assert np.isnan(state.soh_capacity).all() and np.isnan(state.soh_capacity_sigma).all()
 
 
 def test_a_cell_that_is_not_measured_any_more_gets_less_sure():
