@@ -135,6 +135,89 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_mb: Positive = 16.0
 
 
+Listen = Annotated[str, Meta(pattern=r"^(\\[[0-9A-Fa-f:]+\\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
+"""host:port; an IPv6 address in brackets."""
+
+
+class SocketOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A Unix socket that many readers may connect to: NDJSON, one decision a line (docs/outlets.md).
+
+    path: of the socket. mode: its permissions, octal digits. readers: so many at once; the next is turned away.
+    """
+
+    path: Annotated[str, Meta(min_length=1, max_length=100)] = "/run/edgebms/decisions.sock"
+    mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3}$")] = "660"
+    readers: Annotated[int, Meta(ge=1, le=1000)] = 32
+
+
+class MqttOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An MQTT broker; it is published to, never listened to for commands.
+
+    tls: on unless turned off by name; the broker's certificate is verified against ca_file, or the system's store
+    where that is "". cert_file, key_file: our own, where the broker asks for one. password_file: a file with the
+    password alone, so that it stands in no configuration. topic: before every topic of ours. every_s: how often a
+    pack's state goes out; what changes an alert or the action goes at once. discovery: Home Assistant's
+    discovery prefix, "" = none.
+    """
+
+    host: Annotated[str, Meta(min_length=1)]
+    port: Annotated[int, Meta(ge=1, le=65535)] = 8883
+    tls: bool = True
+    ca_file: str = ""
+    cert_file: str = ""
+    key_file: str = ""
+    username: str = ""
+    password_file: str = ""
+    client_id: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = ""
+    topic: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^#+\\s]+$")] = "edgebms"
+    every_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    discovery: Annotated[str, Meta(max_length=64, pattern=r"^[^#+\\s]*$")] = "homeassistant"
+
+
+class CanOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Frames to an inverter on the bus called ``bus`` (which needs ``transmit = true``).
+
+    protocol: victron or pylontech. packs: summed as one battery; empty = all. name: what the inverter shows.
+    keep_alive_s: an alert when the inverter's 0x305 was not heard for so long; 0 = it sends none.
+    """
+
+    bus: str
+    protocol: Literal["victron", "pylontech"] = "victron"
+    packs: tuple[str, ...] = ()
+    name: Annotated[str, Meta(min_length=1, max_length=16, pattern=r"^[ -~]+$")] = "edgebms"
+    keep_alive_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
+
+
+class MetricsOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Prometheus text at http://listen/metrics."""
+
+    listen: Listen = "127.0.0.1:9190"
+
+
+class PageOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The status page at http://listen/."""
+
+    listen: Listen = "127.0.0.1:8080"
+
+
+class Outlets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where decisions go besides ``[output]``; a part left out is not opened."""
+
+    socket: SocketOutlet | None = None
+    mqtt: MqttOutlet | None = None
+    can: tuple[CanOutlet, ...] = ()
+    metrics: MetricsOutlet | None = None
+    page: PageOutlet | None = None
+
+
+class Control(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The socket on which ``edgebms acknowledge`` and ``edgebms selftest`` speak to the daemon; "" = none.
+    mode: its permissions, octal digits: who may write to it may acknowledge alerts."""
+
+    socket: Annotated[str, Meta(max_length=100)] = ""
+    mode: Annotated[str, Meta(pattern=r"^0?[0-7]{3}$")] = "600"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file. At least one pack. bus: what ``edgebms run`` listens to; a replay needs none."""
 
@@ -143,6 +226,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     site: Site = Site()
     students: Students = Students()
     output: Output = Output()
+    outlet: Outlets = Outlets()
+    control: Control = Control()
     record: Record = Record()
 
 

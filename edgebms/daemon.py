@@ -12,10 +12,9 @@ import math
 import signal
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Protocol
 
 import msgspec
 
@@ -29,7 +28,8 @@ from edgebms.inlet.bus import Bus
 from edgebms.inlet.inbox import Inbox
 from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
-from edgebms.outlets import open_outlets
+from edgebms.outlet.outlet import Gateway
+from edgebms.outlets import Opened, open_outlets
 from edgebms.record.recorder import Recording
 from edgebms.reload import Building, carry_over, load
 from edgebms.vocabulary import Level
@@ -46,19 +46,7 @@ FAILURES, FAILURES_S = 3, 60.0
 """So many failures of the packs' lines within the time end the process: systemd starts it afresh."""
 
 
-class Outlet(Protocol):
-    """Where decisions go. ``offer`` may not block: a slow outlet has a queue and a thread of its own (``outlet/sink.py``)."""
-
-    def offer(self, decision: Decision, line: bytes) -> None: ...
-
-    def faults(self, now_ns: int) -> tuple[GatewayFault, ...]: ...
-
-    def close(self) -> None:
-        """Write what is queued, within a stated time."""
-        ...
-
-
-OutletOpener = Callable[[Config, Callable[[str], Bus | None]], Sequence[Outlet]]
+OutletOpener = Callable[[Config, Gateway, Mapping[str, Opened]], dict[str, Opened]]
 
 
 class Daemon:
@@ -73,7 +61,10 @@ class Daemon:
         self._clock_due_ns = 0
         self._inbox = Inbox()
         self._buses: dict[str, Bus] = {}
-        self._outlets: Sequence[Outlet] = ()
+        self._outlets: dict[str, Opened] = {}
+        self._gateway = Gateway(
+            lambda: self._buses, lambda: {name: opened.outlet for name, opened in self._outlets.items()}, self._request_cells
+        )
         self._stopping = False
         self._reload_asked = False
         self._building: Building | None = None
@@ -95,7 +86,7 @@ class Daemon:
         signal.signal(signal.SIGHUP, self._on_reload)
         try:
             self._use_buses(self._config.bus)
-            self._outlets = self._open_outlets(self._config, self._buses.get)
+            self._outlets = self._open_outlets(self._config, self._gateway, {})
             # what was built so far stays: the collector need not look at it again and again
             gc.collect()
             gc.freeze()
@@ -151,8 +142,8 @@ class Daemon:
 
     def _emit(self, decision: Decision) -> None:
         line = encode(decision)
-        for outlet in self._outlets:
-            outlet.offer(decision, line)
+        for opened in self._outlets.values():
+            opened.outlet.offer(decision, line)
         self._recording.offer(decision, line)
         if self._feed_every_ns:
             now_ns = self._clock.now_ns()
@@ -166,8 +157,8 @@ class Daemon:
         for bus in self._buses.values():
             if bus.packs is None or pack in bus.packs:
                 found += bus.faults(now_ns)
-        for outlet in self._outlets:
-            found += outlet.faults(now_ns)
+        for opened in self._outlets.values():
+            found += opened.outlet.faults(now_ns)
         found += self._recording.faults(pack)
         return tuple(found)
 
@@ -222,6 +213,11 @@ class Daemon:
     def _status(self) -> str:
         return f"{len(self._config.pack)} pack(s) on {', '.join(bus.name for bus in self._config.bus)}"
 
+    def _request_cells(self, pack: str) -> None:
+        line = self._lines.get(pack)
+        if line is not None:
+            line.pipeline.arbiter.request_cells()
+
     def _fault(self, rule: str, level: Level, value: float = math.nan, limit: float = math.nan, unit: str = "") -> None:
         known = self._own_faults.get(rule)
         since_ns = known.since_ns if known is not None else self._clock.now_ns()
@@ -236,9 +232,9 @@ class Daemon:
     def _end_reload(self, building: Building) -> None:
         error, config = building.error, building.config
         outlets = self._outlets
-        if config is not None and changed(self._config, config):
+        if config is not None:
             try:
-                outlets = self._open_outlets(config, self._buses.get)
+                outlets = self._open_outlets(config, self._gateway, self._outlets)
             except EdgebmsError as refused:
                 error = refused
         if error is not None or config is None:
@@ -250,7 +246,7 @@ class Daemon:
             say(f"reloaded: {self._status()}", NOTICE)
         self._notify.ready(self._status())
 
-    def _swap(self, config: Config, lines: dict[str, PackLine], outlets: Sequence[Outlet]) -> None:
+    def _swap(self, config: Config, lines: dict[str, PackLine], outlets: dict[str, Opened]) -> None:
         """The new lines and outlets take the place of the old between two frames."""
         old_packs = {pack.name: pack for pack in self._config.pack}
         for pack in config.pack:
@@ -262,9 +258,9 @@ class Daemon:
         self._lines = self._recording.attach(config, lines, restore=False)
         self._loop = self._make_loop()
         self._use_buses(config.bus)
-        for outlet in self._outlets:
-            if outlet not in outlets:
-                threading.Thread(target=outlet.close, name="edgebms-closing").start()  # it may take its time
+        for name, opened in self._outlets.items():
+            if outlets.get(name) is not opened:
+                threading.Thread(target=opened.outlet.close, name="edgebms-closing").start()  # it may take its time
         self._outlets = outlets
 
     def _swap_recording(self, old: Config) -> None:
@@ -292,9 +288,9 @@ class Daemon:
         for bus in self._buses.values():
             bus.close()
             say(f"bus {bus.name}: {bus.counts}")
-        for outlet in self._outlets:
+        for opened in self._outlets.values():
             try:
-                outlet.close()
+                opened.outlet.close()
             except Exception as error:  # the next outlet is closed all the same
                 say(f"closing an outlet: {error}", WARNING)
 
@@ -305,8 +301,3 @@ def channels(pack: PackConfig, every: tuple[str, ...]) -> tuple[str, ...]:
     if pack.shunt is None:
         return heard
     return (*heard, *(every if pack.shunt.channel is None else (pack.shunt.channel,)))
-
-
-def changed(old: Config, new: Config) -> bool:
-    """Do the outlets have to be opened anew?"""
-    return old.output != new.output

@@ -2,20 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from edgebms.config import Config
 from edgebms.decision.types import Decision
-from edgebms.inlet.bus import Bus
+from edgebms.outlet.outlet import Gateway, Outlet
 from edgebms.outlet.sink import Sink
 from edgebms.outlet.stream import Stream
 
 
-def open_outlets(config: Config, bus_of: Callable[[str], Bus | None]) -> list[Sink]:
-    """An outlet for each part of ``config`` that names one. bus_of: the live bus of a name, for what is
-    sent on a bus; asked anew each time, for a reload may have opened another. Raises ConfigError, MissingExtra."""
-    del bus_of  # nothing here sends on a bus yet
-    return [ndjson(config)]
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An outlet and the part of the configuration that it was opened from: while that stays, so does the outlet."""
+
+    settings: object
+    outlet: Outlet
+
+
+def open_outlets(config: Config, gateway: Gateway, standing: Mapping[str, Opened] = {}) -> dict[str, Opened]:
+    """An outlet for each part of ``config`` that names one; those of ``standing`` whose settings stayed are kept.
+    Raises ConfigError, MissingExtra; what was opened until then is closed again."""
+    opened: dict[str, Opened] = {}
+    try:
+        for name, (settings, opener) in wanted(config, gateway).items():
+            before = standing.get(name)
+            opened[name] = before if before is not None and before.settings == settings else Opened(settings, opener())
+    except Exception:
+        for name, new in opened.items():
+            if standing.get(name) is not new:
+                new.outlet.close()
+        raise
+    return opened
+
+
+def wanted(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable[[], Outlet]]]:
+    """Outlet name -> (what it is made from, how it is opened)."""
+    del gateway  # nothing here asks the daemon for anything yet
+    return {"ndjson": (config.output.ndjson, lambda: ndjson(config))}
 
 
 def ndjson(config: Config) -> Sink:
