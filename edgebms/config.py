@@ -135,7 +135,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_mb: Positive = 16.0
 
 
-Listen = Annotated[str, Meta(pattern=r"^(\\[[0-9A-Fa-f:]+\\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
+Listen = Annotated[str, Meta(pattern=r"^(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$")]
 """host:port; an IPv6 address in brackets."""
 
 
@@ -169,9 +169,9 @@ class MqttOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     username: str = ""
     password_file: str = ""
     client_id: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = ""
-    topic: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^#+\\s]+$")] = "edgebms"
+    topic: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^#+\s]+$")] = "edgebms"
     every_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0
-    discovery: Annotated[str, Meta(max_length=64, pattern=r"^[^#+\\s]*$")] = "homeassistant"
+    discovery: Annotated[str, Meta(max_length=64, pattern=r"^[^#+\s]*$")] = "homeassistant"
 
 
 class CanOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

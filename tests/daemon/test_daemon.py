@@ -11,6 +11,7 @@ from lines import CELLS, PROBES
 
 from edgebms.daemon import Daemon
 from edgebms.notify import Notify
+from edgebms.outlets import Opened
 from edgebms.telemetry.encode import Encoder
 
 
@@ -160,6 +161,9 @@ def test_a_reload_opens_a_bus_that_is_new_and_leaves_the_others_alone(tmp_path, 
 
 
 class Collector:
+    name = "collector"
+    dropped = lost_changes = failed = 0
+
     def __init__(self):
         self.decisions = []
 
@@ -180,7 +184,7 @@ def inside(tmp_path, adapter):
     manager = Manager(tmp_path)
     daemon = Daemon(tmp_path / "gateway.toml", Notify({"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}))
     collector = Collector()
-    daemon._outlets = [collector]
+    daemon._outlets = {"collector": Opened(None, collector)}
     daemon._use_buses(daemon._config.bus)
     ended = []
 
