@@ -22,11 +22,18 @@ Fraction = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the packs work. A mode left out follows from ``kind`` (see ``decision/authority.py``)."""
+    """Where the packs work. A mode left out follows from ``kind`` (see ``decision/authority.py``).
+
+    loss_hold_s, loss_fade_s, loss_end: what an inverter is told when a pack's data is lost: its last limits for hold,
+    falling to zero over fade, then nothing (silence) or zeros; left out, they follow from ``kind`` (``outlet/loss.py``).
+    """
 
     kind: SiteKind = SiteKind.NOT_STATED
     stop_discharge: Mode | None = None
     open_contactors: Mode | None = None
+    loss_hold_s: Annotated[float, Meta(ge=0, le=600)] | None = None
+    loss_fade_s: Annotated[float, Meta(ge=0, le=600)] | None = None
+    loss_end: Literal["silence", "zero"] | None = None
 
 
 class ShuntConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

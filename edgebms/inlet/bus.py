@@ -30,7 +30,8 @@ HELD_S = 10.0
 WINDOW_S = 60.0
 LOST_FRAMES, ERRORS, DOWNS = 10, 100, 3
 """So many frames lost, error frames, or times that the link broke, within the window are an alert; fewer stand in quality.warnings."""
-ECHO_S = 1.0
+ECHO_S = 5.0
+"""A frame of ours that comes back later than this is another node's; a busy machine may read its echo late."""
 SILENCE_LONGEST_S = 60.0
 """A pack that sleeps all night is no reason to open its link every few seconds."""
 
@@ -60,6 +61,8 @@ class Bus:
         self._down_since_ns: int | None = clock.now_ns()
         self._heard_ns = clock.now_ns()
         self._own_ids: frozenset[tuple[int, bool]] = frozenset()
+        self._owner: object = None
+        self._watched_ns: dict[tuple[int, bool], int | None] = {}
         self._echoes: deque[tuple[int, int, bytes]] = deque(maxlen=256)
         self._conflict_ns: int | None = None
         self._conflict_id = 0
@@ -81,9 +84,19 @@ class Bus:
 
     # ---- sending
 
-    def claim(self, ids: Iterable[tuple[int, bool]]) -> None:
-        """(arbitration id, extended) that we send on this bus: seen from another node, sending stops for good."""
-        self._own_ids = frozenset(ids)
+    def claim(self, ids: Iterable[tuple[int, bool]], by: object = None) -> None:
+        """(arbitration id, extended) that we send on this bus: seen from another node, sending stops for good. Frames
+        with these ids, our own echoes among them, are no telemetry. by: who sends them, for ``release``."""
+        self._own_ids, self._owner = frozenset(ids), by
+
+    def release(self, by: object) -> None:
+        """``by`` sends no more; nothing happens where another has claimed since."""
+        if self._owner is by:
+            self._own_ids, self._owner = frozenset(), None
+
+    def watch(self, key: tuple[int, bool]) -> int | None:
+        """When a frame with this (arbitration id, extended) last came; None = not since the first call with it."""
+        return self._watched_ns.setdefault(key, None)
 
     @property
     def conflict(self) -> bool:
@@ -168,13 +181,19 @@ class Bus:
                     return
                 continue
             self._heard_ns = now_ns
-            if self._own_ids:
-                self._look_for_our_ids(link, frames, now_ns)
+            if self._watched_ns:
+                for frame in frames:
+                    if (frame.arbitration_id, frame.extended) in self._watched_ns:
+                        self._watched_ns[frame.arbitration_id, frame.extended] = now_ns
+            own_ids = self._own_ids
+            if own_ids:
+                self._look_for_our_ids(link, frames, own_ids, now_ns)
+                frames = [frame for frame in frames if (frame.arbitration_id, frame.extended) not in own_ids]
             self.counts.overflow += self._inbox.put(frames)
 
-    def _look_for_our_ids(self, link: Link, frames: list[Frame], now_ns: int) -> None:
+    def _look_for_our_ids(self, link: Link, frames: list[Frame], own_ids: frozenset[tuple[int, bool]], now_ns: int) -> None:
         for frame in frames:
-            if (frame.arbitration_id, frame.extended) not in self._own_ids:
+            if (frame.arbitration_id, frame.extended) not in own_ids:
                 continue
             if link.echoes and self._is_echo(frame, now_ns):
                 continue
@@ -186,7 +205,7 @@ class Bus:
     def _is_echo(self, frame: Frame, now_ns: int) -> bool:
         while self._echoes and now_ns - self._echoes[0][0] > ECHO_S * 1e9:
             self._echoes.popleft()
-        for sent in self._echoes:
+        for sent in tuple(self._echoes):  # a copy: the sender's thread appends
             if sent[1:] == (frame.arbitration_id, frame.data):
                 self._echoes.remove(sent)
                 return True
