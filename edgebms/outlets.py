@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edgebms.config import Config
+from edgebms.config import Config, SocketOutlet
 from edgebms.decision.types import Decision
 from edgebms.outlet.outlet import Gateway, Outlet
 from edgebms.outlet.sink import Sink
@@ -38,8 +38,11 @@ def open_outlets(config: Config, gateway: Gateway, standing: Mapping[str, Opened
 
 def wanted(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable[[], Outlet]]]:
     """Outlet name -> (what it is made from, how it is opened)."""
-    del gateway  # nothing here asks the daemon for anything yet
-    return {"ndjson": (config.output.ndjson, lambda: ndjson(config))}
+    packs, outlet = tuple(pack.name for pack in config.pack), config.outlet
+    found: dict[str, tuple[object, Callable[[], Outlet]]] = {"ndjson": (config.output.ndjson, lambda: ndjson(config))}
+    if (settings := outlet.socket) is not None:
+        found["socket"] = ((settings, packs), lambda: unix_socket(settings, packs, gateway))
+    return found
 
 
 def ndjson(config: Config) -> Sink:
@@ -50,3 +53,10 @@ def ndjson(config: Config) -> Sink:
         stream.write(line)
 
     return Sink("ndjson", write, stream.close)
+
+
+def unix_socket(settings: SocketOutlet, packs: tuple[str, ...], gateway: Gateway) -> Outlet:
+    from edgebms.outlet.served import Served
+    from edgebms.outlet.unix_socket import UnixSocket
+
+    return Served("socket", UnixSocket(settings, packs, gateway.request_cells))
