@@ -1,0 +1,135 @@
+"""One self-contained HTML page a run: the verdicts, then each scenario's truth and decisions over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from edgebms.decision.explain import explain
+from edgebms.decision.types import Decision
+from edgebms.vocabulary import Action
+from hil.report.plot import Line, clock, plot
+from hil.rig.judge import LEVELS, alert_words
+from hil.rig.result import Result
+
+ACTIONS = [action.value.replace("_", " ") for action in Action]
+STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+
+
+def write(path: Path, results: Sequence[Result], title: str = "Rig report", head: str = "") -> None:
+    """head: a line under the title (when, which version)."""
+    ran = [result for result in results if not result.skipped]
+    passed = sum(result.passed for result in ran)
+    skipped = len(results) - len(ran)
+    rows = "".join(row(result) for result in results)
+    bodies = "".join(body(result) for result in ran)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
+<title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1><p class="head">{escape(head)}</p>
+<p class="sum"><strong class="{"good" if passed == len(ran) else "bad"}">{passed} of {len(ran)} passed</strong>{f", {skipped} skipped" if skipped else ""}</p>
+<table><thead><tr><th>Scenario<th>Verdict<th>What it is<th>First alert<th>Wall, s</thead><tbody>{rows}</tbody></table>{bodies}</main></body></html>
+""",
+        encoding="utf-8",
+    )
+
+
+def row(result: Result) -> str:
+    scenario = result.run.scenario
+    first = next(((time_s, alert) for time_s, decision in result.run.decisions for alert in decision.alerts), None)
+    told = f"{escape(alert_words(first[1]))} at {clock(round(first[0], 1))}" if first else "none"
+    verdict = '<span class="skip">skipped</span>' if result.skipped else mark(result.passed)
+    link = f'<a href="#{escape(result.name)}">{escape(result.name)}</a>' if not result.skipped else escape(result.name)
+    return f"<tr><td>{link}<td>{verdict}<td>{escape(result.skipped or scenario.says)}<td>{told}<td class=n>{result.run.wall_s:.1f}"
+
+
+def mark(passed: bool) -> str:
+    return '<span class="good">✓ pass</span>' if passed else '<span class="bad">✗ fail</span>'
+
+
+def body(result: Result) -> str:
+    run = result.run
+    scenario = run.scenario
+    checks = "".join(f"<tr><td>{mark(check.passed)}<td>{escape(check.asked)}<td>{escape(check.says)}" for check in result.checks)
+    facts = [
+        f"seed {run.seed}",
+        f"{scenario.pack.cells} cells {scenario.pack.card}",
+        scenario.link,
+        scenario.site.kind.value.replace("_", " "),
+    ]
+    facts += [f"requirement {name}" for name in scenario.requirements]
+    return f"""<details id="{escape(result.name)}"{"" if result.passed else " open"}><summary>{mark(result.passed)} <b>{escape(result.name)}</b> {escape(scenario.says)}</summary>
+<p class="head">{escape(" · ".join(facts))}</p><table class="checks"><tbody>{checks}</tbody></table>
+<div class="plots">{"".join(panels(result))}</div>{story(result)}</details>"""
+
+
+def panels(result: Result) -> list[str]:
+    run = result.run
+    end_s = run.truth[-1].time_s if run.truth else run.scenario.duration_s
+    marks = sorted((time_s, name) for name, time_s in run.events.items())
+    truth, decisions = run.truth, run.decisions
+    level = [(time_s, float(max((LEVELS.index(alert.level) for alert in d.alerts), default=0))) for time_s, d in decisions]
+    action = [(time_s, float(list(Action).index(d.command.action))) for time_s, d in decisions]
+    return [
+        plot(
+            "Cell voltage",
+            "V",
+            end_s,
+            [
+                Line("lowest, truth", "truth", [(t.time_s, t.cell_min_v) for t in truth]),
+                Line("highest, truth", "truth2", [(t.time_s, t.cell_max_v) for t in truth]),
+                Line("lowest, seen", "seen", [(time_s, number(d.measured.cell_voltage_v.min)) for time_s, d in decisions]),
+            ],
+            marks,
+        ),
+        plot(
+            "Temperature",
+            "degC",
+            end_s,
+            [
+                Line("hottest, truth", "truth", [(t.time_s, t.temperature_max_c) for t in truth]),
+                Line("hottest, seen", "seen", [(time_s, number(d.measured.temperature_c.max)) for time_s, d in decisions]),
+            ],
+            marks,
+        ),
+        plot(
+            "Current and limits",
+            "A",
+            end_s,
+            [
+                Line("current, truth", "truth", [(t.time_s, t.current_a) for t in truth]),
+                Line("charge limit", "limit", [(time_s, d.command.limits.charge_a) for time_s, d in decisions], step=True),
+                Line("discharge limit", "limit", [(time_s, -d.command.limits.discharge_a) for time_s, d in decisions], step=True),
+            ],
+            marks,
+        ),
+        plot("Alert level", "", end_s, [Line("highest", "seen", level, step=True)], marks, LEVELS),
+        plot("Action", "", end_s, [Line("asked for", "seen", action, step=True)], marks, ACTIONS),
+    ]
+
+
+def story(result: Result) -> str:
+    """What the daemon said each time that an alert or the action changed, as ``edgebms explain`` puts it."""
+    entries = []
+    before: object = None
+    for time_s, decision in result.run.decisions:
+        now = (tuple((alert.id, alert.level) for alert in decision.alerts), decision.command.action, decision.command.mode)
+        if now != before and (before is not None or decision.alerts):
+            entries.append(f"<dt>{clock(round(time_s, 1))}<dd><pre>{escape(said(decision))}</pre>")
+        before = now
+    events = "".join(
+        f"<dt>{clock(round(time_s, 1))}<dd>{escape(name.replace('.', ' '))}"
+        for name, time_s in sorted(result.run.events.items(), key=lambda e: e[1])
+    )
+    more = f"<p>{len(entries) - 40} more changes are in the NDJSON.</p>" if len(entries) > 40 else ""
+    return f"<h3>What happened</h3><dl class='events'>{events}</dl><h3>What the daemon said</h3><dl>{''.join(entries[:40])}</dl>{more}"
+
+
+def said(decision: Decision) -> str:
+    return explain(decision)
+
+
+def number(value: float | None) -> float:
+    return value if value is not None else math.nan
