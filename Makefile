@@ -8,7 +8,7 @@ EXPORTING := $(VENV)/.exporting
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test models bench lint check size cards tune golden clean $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo test models bench lint check size cards tune golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -86,6 +86,12 @@ bench: $(VENV)-runtime/.installed ## the whole line timed at 16, 96, 192 and 400
 
 size: ## lines a folder; files over 300 lines
 	@find edgebms export hil firmware_bridge -name '*.py' | xargs wc -l | awk '$$2!="total"{n=split($$2,p,"/"); d=(n>2)?p[1]"/"p[2]:p[1]; s[d]+=$$1; if($$1>300) print "over 300:", $$1, $$2} END{for(k in s) print s[k], k}' | sort -k2
+
+deb: $(BIN)/python ## the Debian package in dist/ (ARCH=arm64, RELEASE=deb13 for the others)
+	@$(BIN)/python packaging/deb/build.py --arch $(or $(ARCH),amd64) --release $(or $(RELEASE),deb12)
+
+lock: $(BIN)/python ## pin what the package carries, after a change of dependencies (UPGRADE=1 takes newer versions)
+	@UPGRADE=$(UPGRADE) $(BIN)/python packaging/lock.py
 
 cards: $(TESTING) ## make the catalogue's cards anew from the shared train data
 	$(BIN)/python -m export.recipes.make_cards
