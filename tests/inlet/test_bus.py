@@ -236,12 +236,40 @@ def test_our_own_id_from_another_node_stops_sending(sender):
         live.until(lambda: live.bus.up)
         live.bus.claim({(0x351, False)})
         assert live.bus.send(frame(0x351, b"ours"))
-        live.take(1)
-        assert not live.bus.conflict, "our own frame comes back on this kind of bus"
+        live.until(lambda: live.bus.counts.frames)
+        sender.send(message(0x100, b"telemetry"[:8]))
+        (telemetry,) = live.take(1)
+        assert telemetry.arbitration_id == 0x100, "our own frame comes back on this kind of bus, and is no telemetry"
+        assert not live.bus.conflict
         sender.send(message(0x351, b"theirs"))
         live.until(lambda: live.bus.conflict)
         assert not live.bus.send(frame(0x351, b"ours"))
         assert live.faults()["address_conflict.can0"].level is Level.WARNING
+
+
+def test_a_watched_id_tells_when_it_last_came(sender):
+    with Live(**UDP) as live:
+        live.until(lambda: live.bus.up)
+        assert live.bus.watch((0x305, False)) is None
+        before_ns = time.monotonic_ns()
+        sender.send(message(0x305, bytes(8)))
+        live.until(lambda: live.bus.watch((0x305, False)))
+        assert live.bus.watch((0x305, False)) >= before_ns
+        assert live.bus.watch((0x306, False)) is None
+
+
+def test_a_claim_ends_with_its_owner_and_not_with_another(sender):
+    with Live(**UDP, transmit=True) as live:
+        live.until(lambda: live.bus.up)
+        first, second = object(), object()
+        live.bus.claim({(0x351, False)}, first)
+        live.bus.claim({(0x351, False)}, second)
+        live.bus.release(first)
+        sender.send(message(0x351, b"theirs"))
+        live.until(lambda: live.bus.conflict)
+        live.bus.release(second)
+        sender.send(message(0x351, b"theirs"))
+        assert live.take(1)[0].data == b"theirs"
 
 
 def test_an_interface_that_does_not_exist_is_a_link_that_is_down_and_says_why():
