@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from export import evaluate_state
+from export import evaluate_fault, evaluate_state
 
-KINDS = {"state": evaluate_state}
+KINDS = {"state": evaluate_state, "fault": evaluate_fault}
 """What can be evaluated: name -> module with ``add_parser``."""
 
 

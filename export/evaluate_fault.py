@@ -1,0 +1,286 @@
+"""``python -m export evaluate fault``: when each method warns, of what, and how often it warns of nothing."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import edgebms
+from edgebms.cellcard import load_card
+from edgebms.errors import EdgebmsError, LogError
+from export.fault_logs import KNOWN_FAULTY, FaultLog, find_logs, read_fault_log
+from export.fault_methods import KNOWN, METHODS
+from export.fault_score import replayed, scored
+
+PERIOD_S = 1.0
+"""A pack's BMS sweeps about once a second; the abuse tests were logged ten times as often."""
+CONFIDENCE = 0.95
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("fault", help="alarms against measured and simulated faults", description=__doc__)
+    parser.add_argument(
+        "data", nargs="+", type=Path, metavar="DATA", help="files in Battery Data Format, or folders of them, with tests.csv"
+    )
+    parser.add_argument("--methods", default=",".join(METHODS), help=f"comma-separated, of {', '.join(KNOWN)}")
+    parser.add_argument(
+        "--period",
+        type=float,
+        default=PERIOD_S,
+        metavar="S",
+        help="sweeps come no faster, rows between are left out; 0: as logged (default 1)",
+    )
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of the tables")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    methods = list(dict.fromkeys(word.strip() for word in args.methods.split(",") if word.strip()))
+    for name in methods:
+        if name not in KNOWN:
+            raise LogError(f"no method called {name!r}", where="--methods", mend=f"one of {', '.join(KNOWN)}")
+    if not 0 <= args.period <= 3600:
+        raise LogError(f"{args.period} is no time between two sweeps", where="--period", mend="0 to 3600 s")
+    left_out = {name: "is not installed" for name in methods if name not in METHODS}
+    there = [name for name in methods if name in METHODS]
+    paths = list(find_logs(args.data))
+    rows: list[dict[str, Any]] = []
+    cards: set[str] = set()
+    broken: EdgebmsError | None = None
+    for done, (path, outcome) in enumerate(evaluated(paths, there, args.period, args.jobs), start=1):
+        if isinstance(outcome, EdgebmsError):
+            broken = broken or outcome
+            left_out[path.name] = outcome.what
+        else:
+            rows += outcome[1]
+            cards.add(outcome[0])
+        progress(done, len(paths), path)
+    if not rows and broken is not None:
+        raise broken
+    summary = summarise(rows)
+    provenance = {
+        "runtime": edgebms.__version__,
+        "period_s": args.period,
+        "cards": {name: hashlib.sha256(msgspec.json.encode(load_card(name))).hexdigest() for name in sorted(cards)},
+        "known_faulty": {car: {"cells": cells, "since": since or None} for car, (cells, since) in KNOWN_FAULTY.items()},
+        "left_out": left_out,
+    }
+    if args.json:
+        print(msgspec.json.encode({"rows": rows, "summary": summary, "provenance": provenance}).decode())
+    else:
+        for line in (*test_table(rows), "", *summary_tables(summary, rows)):
+            print(line)
+        for name, reason in left_out.items():
+            print(f"left out: {name}: {reason}")
+    return broken.exit_code if broken is not None else 0
+
+
+def evaluated(
+    paths: list[Path], methods: list[str], period_s: float, jobs: int
+) -> Iterator[tuple[Path, tuple[str, list[dict[str, Any]]] | EdgebmsError]]:
+    """(path, (its card, a row for each method) or why not), in the order of ``paths``."""
+    tasks = [(path, methods, period_s) for path in paths]
+    if jobs <= 1:
+        yield from zip(paths, map(one, tasks), strict=True)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from zip(paths, pool.map(one, tasks), strict=True)
+
+
+def one(task: tuple[Path, list[str], float]) -> tuple[str, list[dict[str, Any]]] | EdgebmsError:
+    path, methods, period_s = task
+    try:
+        log: FaultLog = read_fault_log(path, period_s)
+        return log.pack.card, [scored(log, name, replayed(log, name, period_s)) for name in methods]
+    except LogError as error:
+        return LogError(error.what, where=error.where, mend=error.mend)
+
+
+def upper_bound(count: int) -> float:
+    """One-sided 95 % upper bound on the mean of a Poisson count.
+
+    >>> round(upper_bound(0), 2), round(upper_bound(3), 2)
+    (3.0, 7.75)
+    """
+    from scipy.stats import chi2
+
+    return float(chi2.ppf(CONFIDENCE, 2 * (count + 1)) / 2)
+
+
+def summarise(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """By set and method, and over all sets by method; sets of faults of our own making by cause too."""
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        keys = {(row["set"], "all", row["method"]), ("all", "all", row["method"])}
+        if row["abuse"]:
+            keys.add((row["set"], row["cause_true"], row["method"]))
+        for key in keys:
+            groups.setdefault(key, []).append(row)
+    causes = {key[:2] for key in groups}
+    single = {name for name, cause in causes if cause != "all" and sum(other == name for other, _ in causes) == 2}
+    return [summary_of(key, members) for key, members in sorted(groups.items()) if key[1] == "all" or key[0] not in single]
+
+
+def summary_of(key: tuple[str, str, str], members: list[dict[str, Any]]) -> dict[str, Any]:
+    abuse = [row for row in members if row["abuse"]]
+    shown = [row for row in abuse if row["onset_s"] is not None and row["detectable"] is not False]
+    events = [row for row in abuse if row["event_s"] is not None]
+    calm = [row for row in abuse if row["event_s"] is None and row["runaway_label_s"] is None]
+    leads = [row["lead_s"] for row in events if row["lead_s"] is not None]
+    delays = [row["first_warning_s"] - row["onset_s"] for row in shown if row["first_warning_s"] is not None]
+    critical = [row for row in events if row["first_critical_s"] is not None]
+    false = sum(row["false_alarms"] for row in members)
+    days = sum(row["exposure_days"] for row in members)
+    rules: Counter[str] = Counter()
+    for row in members:
+        rules.update(row["rules"])
+    return {
+        "set": key[0],
+        "cause_true": key[1],
+        "method": key[2],
+        "files": len(members),
+        "faults": len(shown),
+        "warned": len(delays),
+        "delay_median_s": median(delays),
+        "cell_named": sum(row["cell_right"] is True for row in shown),
+        "cell_asked": sum(row["cell_right"] is not None for row in shown),
+        "events": len(events),
+        "warned_before": sum(lead > 0 for lead in leads),
+        "critical": len(critical),
+        "lead_median_s": median(leads),
+        "lead_min_s": min(leads, default=None),
+        "called_runaway": sum(row["runaway_said_s"] is not None for row in events),
+        "runaway_delay_median_s": median([row["runaway_said_s"] - row["event_s"] for row in events if row["runaway_said_s"] is not None]),
+        "without_runaway": len(calm),
+        "without_called_runaway": sum(row["runaway_said_s"] is not None for row in calm),
+        "false_alarms": false,
+        "exposure_days": days,
+        "false_per_day": false / days if days > 0 else None,
+        "false_per_day_upper95": upper_bound(false) / days if days > 0 else None,
+        "watches": sum(row["watches"] for row in members),
+        "listed_apart": sum(row["listed_apart"] for row in members),
+        "unseen": sum(row["unseen"] for row in members),
+        "rules": dict(rules.most_common()),
+    }
+
+
+def median(values: list[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def progress(done: int, of: int, path: Path) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{done:5d} of {of}  {path.name[:60]:60s}", end="" if done < of else "\n", file=sys.stderr, flush=True)
+
+
+def test_table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """A line a file and method; times in s since the log's first row."""
+    width = max((len(row["file"]) for row in rows), default=4)
+    yield (
+        f"{'file':{width}s} method       true              said              level     onset   event  warning critical    lead  runaway false   days"
+    )
+    for row in rows:
+        times = " ".join(
+            cell(row[key], 7, 1) for key in ("onset_s", "event_s", "first_warning_s", "first_critical_s", "lead_s", "runaway_said_s")
+        )
+        yield (
+            f"{row['file']:{width}s} {row['method']:12s} {row['cause_true']:17s} {row['cause']:17s} {row['level']:8s} {times}"
+            f" {row['false_alarms']:5d} {row['exposure_days']:6.3f}"
+        )
+
+
+def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Iterator[str]:
+    yield "Faults and runaway (a warning is one of level warning or critical; times in s; events by GB 38031-2025 C.5.3.7)"
+    yield ""
+    yield from markdown(
+        (
+            *(
+                "set",
+                "fault",
+                "method",
+                "shown",
+                "warned",
+                "delay",
+                "cell named",
+                "events",
+                "warned before",
+                "critical",
+                "lead",
+                "least lead",
+            ),
+            *("called runaway", "s after event", "without event", "called runaway though"),
+        ),
+        [
+            (
+                *(row[key] for key in ("set", "cause_true", "method", "faults", "warned")),
+                figure(row["delay_median_s"], 1),
+                f"{row['cell_named']}/{row['cell_asked']}" if row["cell_asked"] else "-",
+                *(row[key] for key in ("events", "warned_before", "critical")),
+                *(figure(row[key], 1) for key in ("lead_median_s", "lead_min_s")),
+                row["called_runaway"],
+                figure(row["runaway_delay_median_s"], 1),
+                row["without_runaway"],
+                row["without_called_runaway"],
+            )
+            for row in summary
+            if row["faults"] or row["events"] or row["without_runaway"]
+        ],
+    )
+    yield ""
+    yield "False alarms over sampled time without fault (level warning or critical)"
+    yield ""
+    yield from markdown(
+        ("set", "method", "files", "days", "false", "a day", "95 % bound", "watches", "of faulty cells", "of missing data", "by rule"),
+        [
+            (
+                *(row[key] for key in ("set", "method", "files")),
+                figure(row["exposure_days"], 3),
+                row["false_alarms"],
+                *(figure(row[key], 2) for key in ("false_per_day", "false_per_day_upper95")),
+                *(row[key] for key in ("watches", "listed_apart", "unseen")),
+                ", ".join(f"{rule} {count}" for rule, count in row["rules"].items()) or "-",
+            )
+            for row in summary
+            if row["cause_true"] == "all"
+        ],
+    )
+    labelled = [row for row in rows if row["abuse"] and row["method"] == rows[0]["method"]]
+    if any(row["runaway_label_s"] is not None for row in labelled):
+        yield ""
+        yield "The event rule against the sets' own label of runaway (files)"
+        yield ""
+        yield from markdown(
+            ("", "label: runaway", "label: none"),
+            [
+                (word, *(sum((row["event_s"] is not None) == rule and (row["runaway_label_s"] is not None) == label for row in labelled)
+                         for label in (True, False)))
+                for word, rule in (("rule: event", True), ("rule: none", False))
+            ],
+        )  # fmt: skip
+
+
+def markdown(head: tuple[str, ...], lines: list[tuple[Any, ...]]) -> Iterator[str]:
+    """A table that reads in a terminal and on a page."""
+    yield "| " + " | ".join(head) + " |"
+    yield "|" + "---|" * len(head)
+    for line in lines:
+        yield "| " + " | ".join(str(value) for value in line) + " |"
+
+
+def figure(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def cell(value: float | None, width: int, digits: int) -> str:
+    return f"{figure(value, digits):>{width}s}"

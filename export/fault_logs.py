@@ -1,0 +1,258 @@
+"""Logs with a known fault, or known to have none: what is in them, what truth stands beside them, how they are replayed."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebms.cellcard import load_card
+from edgebms.config import PackConfig, probe_of_cell
+from edgebms.errors import LogError, MissingExtra
+from edgebms.telemetry.bdf import TIME, find_columns, open_file
+from export.event_rule import event_s
+from export.state_logs import metadata
+
+Floats = NDArray[np.float64]
+
+GAP_S = 600.0
+"""A longer gap is no sampled time."""
+TESTS = "tests.csv"
+EV_AH = 120.0
+"""The cars' capacities are not stated; a car of their size has some 120 Ah."""
+
+ABUSE = {"overheat_18650": "over_temperature", "overcharge_18650": "overcharge", "ornl_indentation": "internal_short"}
+"""Measured sets in which a fault was made on purpose -> its cause."""
+FROM_THE_START = ("overheat_18650", "overcharge_18650")
+"""There the heater, or the charge of a full cell, is on from the first row; elsewhere the onset is the label's."""
+LABEL_SLACK_S = {"ornl_indentation": 30.0}
+"""The label begins at 100 mV or 10 K, the squeezing before it: an alarm by so much earlier is of the fault."""
+HEALTHY = ("baticm_ev", "ev_pack_95s")
+
+CAR1_OFF = (71, 78, 79, 80, 85, 86, 88, 89, 91, 92, 93, 94, 95, 96)
+"""Cells whose median stands 40 mV or more off the pack's on 2021-05-05 (train)."""
+KNOWN_FAULTY: dict[str, tuple[tuple[int, ...], str]] = {
+    "car1": (CAR1_OFF, ""),
+    "car2": ((82,), "2019-05-10"),
+    "car3": ((81,), ""),
+}
+"""BatICM's cars: cells (from 1) that the data's own reading calls faulty, and from which day. Alarms that name them
+are listed apart."""
+CARDS = (("LFP", "generic_lfp"), ("LCO", "generic_lco"), ("mAh", "generic_lco"), ("18650", "generic_nca"))
+"""A word in the cell's or the test's name -> card; what none fits gets NMC's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """cause: a word of the vocabulary. cell: 0-based, -1 = none in particular. Times in s since the log's first row,
+    None = never. detectable: None where nobody says. runaway_label_s: when the set's own label calls it runaway.
+    abuse: something was done to the cell on purpose."""
+
+    cause: str
+    cell: int
+    onset_s: float | None
+    event_s: float | None
+    detectable: bool | None
+    runaway_label_s: float | None
+    abuse: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FaultLog:
+    """path: the file. set: its set. pack: as it is replayed. truth: what is known of it. known_faulty: 0-based cells.
+    sampled_s: time without long gaps; healthy_s: that before the onset. slack_s: how early an alarm still is of the fault."""
+
+    path: Path
+    set: str
+    test: str
+    pack: PackConfig
+    truth: Truth
+    known_faulty: frozenset[int]
+    sampled_s: float
+    healthy_s: float
+    slack_s: float
+    start_s: float
+
+
+def read_fault_log(path: Path, period_s: float) -> FaultLog:
+    """What is known of ``path``. period_s: sweeps come no faster. Raises LogError, MissingExtra, CardError."""
+    headers, blocks = open_file(path)
+    columns = find_columns(headers, str(path))
+    rows = np.concatenate(list(blocks) or [np.empty((0, len(headers)))])
+    if len(rows) < 2:
+        raise LogError("has fewer than two rows", where=str(path), mend="leave the file out")
+    time_s = rows[:, columns.time]
+    if not (np.diff(time_s) > 0).all():
+        raise LogError("test_time_second does not rise", where=str(path), mend="sort the file by time and leave repeated rows out")
+    unix_s = rows[0, columns.unix_time] if columns.unix_time is not None else np.nan
+    start_s = float(unix_s if np.isfinite(unix_s) else time_s[0])
+    note = metadata_of(path)
+    told = told_of(path)
+    set_name = str(told.get("set") or note.get("set") or path.parent.name)
+    if set_name == "overheat_overcharge_18650":
+        set_name = path.parent.name
+    cells, probes = len(columns.cells), len(columns.probes)
+    logged_s = float(np.median(np.diff(time_s)))
+    card = load_card(card_of(path, note, told))
+    capacity_ah = number(note.get("nominal_capacity_ah")) or number(told.get("capacity_ah")) or (EV_AH if cells > 1 else None)
+    parallel = int(number(note.get("parallel")) or max(1.0, round((capacity_ah or card.capacity_ah) / card.capacity_ah)))
+    pack = PackConfig(
+        name="log",
+        profile="edgebms",
+        card=card_of(path, note, told),
+        cells=cells,
+        probes=probes,
+        parallel=parallel,
+        period_s=max(logged_s, period_s),
+        probe_of_cell=tuple(note["probe_of_cell"]) if isinstance(note.get("probe_of_cell"), list) else None,
+    )
+    time_s = time_s - time_s[0]
+    truth = truth_of(set_name, told, cells)
+    if set_name in ABUSE:
+        volts, warmth = rows[:, list(columns.cells)], rows[:, list(columns.probes)]
+        begun = event_s(time_s, volts, warmth, probe_of_cell(pack), card.limits.temperature_runaway_c)
+        truth = replace(truth, event_s=begun)
+    return FaultLog(
+        path=path,
+        set=set_name,
+        test=path.stem,
+        pack=pack,
+        truth=truth,
+        known_faulty=known_faulty(path, set_name, start_s),
+        sampled_s=sampled(time_s, None),
+        healthy_s=sampled(time_s, truth.onset_s),
+        slack_s=LABEL_SLACK_S.get(set_name, 0.0),
+        start_s=start_s,
+    )
+
+
+def truth_of(set_name: str, told: dict[str, str], cells: int) -> Truth:
+    """From the line of tests.csv: one of ours (it has a cause), or one of the measured sets'."""
+    if "cause" in told:
+        cell = number(told.get("cell"))
+        detectable = told.get("detectable", "").strip().lower()
+        return Truth(
+            cause=told["cause"].strip() or "unknown",
+            cell=int(cell) - 1 if cell is not None else -1,
+            onset_s=None if told["cause"].strip() == "healthy" else number(told.get("onset_s")),
+            event_s=number(told.get("event_s")),
+            detectable={"1": True, "true": True, "0": False, "false": False}.get(detectable),
+            runaway_label_s=None,
+            abuse=told["cause"].strip() != "healthy",
+        )
+    if set_name in ABUSE:
+        onset_s = 0.0 if set_name in FROM_THE_START else number(told.get("fault_second"))
+        runaway_s = number(told.get("thermal_runaway_second")) if number(told.get("thermal_runaway")) else None
+        return Truth(ABUSE[set_name], 0 if cells == 1 else -1, onset_s, None, None, runaway_s, abuse=True)
+    return Truth("healthy" if set_name in HEALTHY else "unknown", -1, None, None, None, None, abuse=False)
+
+
+def sampled(time_s: Floats, until_s: float | None) -> float:
+    """Seconds without gaps over ``GAP_S``, up to ``until_s``.
+
+    >>> sampled(np.array([0.0, 10, 20, 1000, 1010]), None), sampled(np.array([0.0, 10, 20]), 15.0)
+    (30.0, 15.0)
+    """
+    steps = np.diff(time_s if until_s is None else np.minimum(time_s, until_s))
+    return float(steps[np.diff(time_s) <= GAP_S].sum())
+
+
+def card_of(path: Path, note: dict[str, Any], told: dict[str, str]) -> str:
+    """The card that the file names, or the chemistry's."""
+    if note.get("card"):
+        return str(note["card"])
+    words = f"{note.get('chemistry') or ''} {note.get('cell') or ''} {told.get('cell', '')} {path.stem}"
+    return next((card for word, card in CARDS if word in words), "generic_nmc")
+
+
+def known_faulty(path: Path, set_name: str, start_s: float) -> frozenset[int]:
+    if set_name != "baticm_ev":
+        return frozenset()
+    cells, since = KNOWN_FAULTY.get(path.stem[:4], ((), ""))
+    day = f"{datetime.fromtimestamp(start_s, UTC):%Y-%m-%d}"
+    return frozenset(cell - 1 for cell in cells) if day >= since else frozenset()
+
+
+def told_of(path: Path) -> dict[str, str]:
+    """The line of the nearest tests.csv (beside the file, or a folder above) that names ``path``; empty where none does."""
+    for folder in (path.parent, path.parent.parent):
+        table = folder / TESTS
+        if table.is_file():
+            lines = lines_of(table)
+            return lines.get(path.name) or lines.get(path.stem) or {}
+    return {}
+
+
+_tables: dict[tuple[Path, int], dict[str, dict[str, str]]] = {}
+
+
+def lines_of(table: Path) -> dict[str, dict[str, str]]:
+    """By the file's name where there is a column ``file``, by the test's else. Raises LogError."""
+    try:
+        key = (table, table.stat().st_mtime_ns)
+        if key not in _tables:
+            with table.open(newline="", encoding="utf-8-sig") as file:
+                lines = list(csv.DictReader(file))
+            _tables[key] = {Path(line["file"]).name if line.get("file") else str(line.get("test")): line for line in lines}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LogError(f"cannot be read: {error}", where=str(table), mend="write it as CSV with a column test or file") from None
+    return _tables[key]
+
+
+def metadata_of(path: Path) -> dict[str, Any]:
+    """The record under the schema key ``bdf`` of a parquet file; empty for CSV."""
+    if path.suffix != ".parquet":
+        return {}
+    import pyarrow.parquet
+
+    return dict(metadata(pyarrow.parquet.read_schema(path).metadata))
+
+
+def thinned(path: Path, period_s: float, folder: Path) -> Path:
+    """``path``, or a copy in ``folder`` with one row a ``period_s`` where it has more."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise MissingExtra("reading parquet needs pyarrow", where=str(path), mend="pip install 'edgebms[bdf]'") from None
+    if path.suffix != ".parquet" or not period_s:
+        return path
+    table = pyarrow.parquet.read_table(path)
+    time_s = table[TIME].to_numpy()
+    slots = np.floor((time_s - time_s[0]) / period_s + 1e-6)
+    keep = np.append(True, np.diff(slots) > 0)
+    if keep.all():
+        return path
+    copy = folder / path.name
+    pyarrow.parquet.write_table(table.filter(pyarrow.array(keep)), copy)
+    return copy
+
+
+def number(value: object) -> float | None:
+    """None for what is no number, and for NaN."""
+    try:
+        out = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    return out if np.isfinite(out) else None
+
+
+def find_logs(data: list[Path]) -> Iterator[Path]:
+    """The parquet and CSV files in ``data`` (files, and folders searched through), each once, sorted. Raises LogError."""
+    seen: set[Path] = set()
+    for path in data:
+        if not path.exists():
+            raise LogError("no such file or folder", where=str(path), mend="name BDF files or folders of them")
+        found = [path] if path.is_file() else sorted([*path.rglob("*.parquet"), *path.rglob("*.csv")])
+        for file in found:
+            if file not in seen and file.name != TESTS:
+                seen.add(file)
+                yield file
+    if not seen:
+        raise LogError("no file in Battery Data Format in it", where=", ".join(map(str, data)), mend="name BDF files or folders of them")

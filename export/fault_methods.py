@@ -1,0 +1,47 @@
+"""Who is asked for alarms: each method is a pack's line through the real pipeline. Students join here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from edgebms.assembly import build_lines
+from edgebms.config import Config, PackConfig, Site, Students
+from edgebms.guard.guard import Guard
+from edgebms.guard.limits import load_limits
+from edgebms.loop import PackLine
+from edgebms.vocabulary import SiteKind
+from edgebms.worker import ask_inline
+
+LIMITED = ("cell_voltage_v", "pack_voltage_v", "temperature_c", "charge_current_a", "discharge_current_a")
+"""Quantities whose limits the card states."""
+
+
+def guard(pack: PackConfig) -> PackLine:
+    """All rows of the guard. The state student has no say in alarms and stays out."""
+    config = Config(pack=(pack,), site=Site(kind=SiteKind.GRID_TIED), students=Students(state=""))
+    return build_lines(config, ask_inline)[pack.name]
+
+
+def limits(pack: PackConfig) -> PackLine:
+    """The card's limits alone, behind the guard's filter for lone spikes."""
+    line = guard(pack)
+    rows = tuple(row for row in load_limits(pack.limits, line.card, pack) if row.quantity in LIMITED)
+    line.pipeline.guard = Guard(line.card, pack, rows)
+    return line
+
+
+METHODS: dict[str, Callable[[PackConfig], PackLine]] = {"limits": limits, "guard": guard}
+KNOWN = (
+    *METHODS,
+    "student_int8",
+    "student_float",
+    "student_sft",
+    "student_shuffled",
+    "teacher",
+    "direct",
+    "trees",
+    "trees_8",
+    "transformer",
+    "cusum",
+)
+"""Every name a row may carry; those without a method are not installed."""
