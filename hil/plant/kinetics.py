@@ -45,6 +45,44 @@ CATHODE = {
     Chemistry.LFP: Reaction(2e8, 1.03e5, 1.947e5 * 1221),
 }
 SEI_THICKNESS_0 = 0.033
+SEI_0, ANODE_0, ELECTROLYTE_0 = 0.15, 0.75, 1.0
+"""The anode's lithium is that of a full cell: ANODE_0 times the SOC reacts (see ``advance``)."""
+
+
+def cathode_0(chemistry: Chemistry) -> float:
+    """LFP decomposes by first order; the oxides by a(1-a), which a trace of a = 0.04 starts."""
+    return 0.0 if chemistry is Chemistry.LFP else 0.04
+
+
+def decompose(
+    chemistry: Chemistry, sei: Floats, anode: Floats, film: Floats, cathode: Floats, electrolyte: Floats, temperature_c: Floats, step_s: float
+) -> Floats:
+    """Let ``step_s`` pass at constant temperature; all arrays (n,), the reactants are changed in place.
+
+    Returns the mean rate of heat, W/m3, (n,). Exact at constant temperature, so that no step, however long, uses
+    more than there is.
+    """
+    kelvin = temperature_c + KELVIN
+    cathode_row = CATHODE[chemistry]
+    used_sei = sei * -np.expm1(-SEI.rate(kelvin) * step_s)
+    used_anode = anode * -np.expm1(-ANODE.rate(kelvin) * np.exp(-film / SEI_THICKNESS_0) * step_s)
+    used_electrolyte = electrolyte * -np.expm1(-ELECTROLYTE.rate(kelvin) * step_s)
+    growth = np.exp(np.minimum(cathode_row.rate(kelvin) * step_s, 50.0))
+    if chemistry is Chemistry.LFP:
+        converted = (1 - cathode) * (1 - 1 / growth)
+    else:
+        converted = cathode * growth / (1 - cathode + cathode * growth) - cathode
+    sei -= used_sei
+    anode -= used_anode
+    film += used_anode
+    cathode += converted
+    electrolyte -= used_electrolyte
+    return (
+        SEI.heat_j_per_m3 * used_sei
+        + ANODE.heat_j_per_m3 * used_anode
+        + cathode_row.heat_j_per_m3 * converted
+        + ELECTROLYTE.heat_j_per_m3 * used_electrolyte
+    ) / step_s
 
 
 class Kinetics:

@@ -1,0 +1,191 @@
+"""One step of every pack at once: currents and voltages, heat, decomposition. Changes a ``State`` in place.
+
+The curves are looked up every few seconds (``look``) and carried on between by their slope: at 2C the SOC moves by
+0.3 % in 5 s. Heat is explicit: ``packs`` takes short steps where a cell warms or flows fast.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.plant.curves import ENTROPIC, EXCHANGE, HYSTERESIS, KELVIN, PAIRS, R0, RC, TWO_GAS_OVER_FARADAY, Curves
+from hil.plant.kinetics import ANODE_0, INERT_BELOW_C, decompose
+from hil.plant.rows import Build, Effects, State
+
+Floats = NDArray[np.float64]
+
+SEPARATOR_SHORT_S_PER_AH = 6.7
+"""A cell whose separator is gone is shorted over its whole area: 50 mOhm for 3 Ah."""
+EMPTY_SOC = 0.05
+"""A shorted cell's voltage goes to 0 over its last charge."""
+OVERCHARGED_SOC = 1.05
+"""From here charge turns into heat by side reactions, all of it 10 % later."""
+PLATES_BELOW_C = 12.0
+PLATEAU_V = 0.012
+"""Plated lithium holds the rest voltage up while it goes back into the graphite."""
+PLATEAU_FULL = 0.004
+"""Share of capacity plated for the whole plateau."""
+STRIP_S = 2400.0
+VENTILATION_S = 900.0
+"""The gas in the pack's air is replaced in this time."""
+
+
+def look(curves: Curves, build: Build, state: State) -> None:
+    """Look the curves up anew, and let the hysteresis and the coolant follow what has passed since the last time."""
+    moved = state.soc - state.looked_soc
+    if moved.any():
+        state.branch += (np.sign(moved) - state.branch) * -np.expm1(-np.abs(moved) / curves.hysteresis_swing)
+    state.looked_soc[...] = state.soc
+    state.looked_v[...], state.looked_slope_v[...] = curves.ocv(state.soc, state.temperature_c)
+    looked = curves.look(state.soc, state.temperature_c)
+    looked[R0] *= build.resistance
+    looked[RC : RC + PAIRS] *= build.resistance
+    looked[HYSTERESIS] *= state.branch
+    state.looked = looked
+
+
+def gains(curves: Curves, build: Build, state: State, step_s: float) -> Floats:
+    """How far each RC pair goes towards its end in ``step_s``; (PAIRS, p, 1)."""
+    tau_s = curves.time_constants_s(state.temperature_c.mean(axis=1)) * build.tau
+    return -np.expm1(-step_s / tau_s)[:, :, None].swapaxes(0, 1)
+
+
+def advance(curves: Curves, build: Build, effects: Effects, state: State, current_a: Floats, step_s: float, gain: Floats) -> None:
+    """Let ``step_s`` pass at ``current_a`` (p, 1) through the string, positive while charging. gain: see ``gains``."""
+    through_a = current_a / build.parallel
+    react_w, gassing = reactions(curves, build, state, step_s)
+    heat_w = electric(curves, build, effects, state, through_a, step_s, gain)
+    heat_w += react_w
+    heat_w += effects.heater_w / build.parallel
+    made_w = heat_w.sum(axis=1, keepdims=True)
+    state.generated_j += (made_w + gassing) * step_s
+    thermal(build, effects, state, heat_w, step_s)
+    state.lost_j += gassing * step_s
+
+
+def electric(curves: Curves, build: Build, effects: Effects, state: State, through_a: Floats, step_s: float, gain: Floats) -> Floats:
+    """Voltages, charge, RC pairs; returns the heat in each cell, W per card cell."""
+    looked = state.looked
+    into_a = through_a - state.leak_a
+    level = np.abs(into_a)
+    np.maximum(level, 1e-3 * curves.capacity_ah, out=level)
+    x = 0.5 * level / looked[EXCHANGE]
+    kelvin = state.temperature_c + KELVIN
+    # asinh of a positive number
+    ohm = x * x
+    ohm += 1.0
+    np.sqrt(ohm, out=ohm)
+    ohm += x
+    np.log(ohm, out=ohm)
+    ohm *= kelvin
+    ohm /= level
+    ohm *= build.resistance
+    ohm *= TWO_GAS_OVER_FARADAY
+    ohm += looked[R0]
+    polarised_v = looked[RC : RC + PAIRS] * state.pair_a
+    emf = state.soc - state.looked_soc
+    emf *= state.looked_slope_v
+    emf += state.looked_v
+    emf += looked[HYSTERESIS]
+    for k in range(PAIRS):
+        emf += polarised_v[k]
+    if state.plated_as.any() or effects.plating.any():
+        plate(build, effects, state, into_a, step_s, emf)
+    inside_s = effects.short_s / build.parallel
+    if state.failed.any():
+        inside_s = inside_s + state.failed * SEPARATOR_SHORT_S_PER_AH * curves.capacity_ah
+        emf = np.where(state.failed, emf * np.clip(state.soc / EMPTY_SOC, 0.0, 1.0), emf)
+    leak_s = inside_s + (effects.outside_s + effects.bleed_s) / build.parallel
+    terminal_v = (emf + ohm * through_a) / (1.0 + ohm * leak_s)
+    state.leak_a = terminal_v * leak_s
+    into_a = through_a - state.leak_a
+    state.cell_a = into_a
+    # the tap stands beyond the joint; its heat stays at the cell
+    state.voltage_v = terminal_v + effects.joint_ohm * through_a * build.parallel
+    kelvin *= looked[ENTROPIC]
+    ohm *= into_a
+    ohm += kelvin
+    heat_w = into_a * ohm
+    polarised_v *= state.pair_a
+    for k in range(PAIRS):
+        heat_w += polarised_v[k]
+    heat_w += terminal_v * terminal_v * inside_s
+    heat_w += effects.joint_ohm * (through_a * through_a * build.parallel)
+    stored_a = into_a
+    if (state.soc > OVERCHARGED_SOC).any():
+        share = np.where(into_a > 0, np.clip((state.soc - OVERCHARGED_SOC) * 10.0, 0.0, 1.0), 0.0)
+        heat_w += share * into_a * terminal_v
+        stored_a = into_a * (1.0 - share)
+    moved = stored_a * step_s
+    moved /= build.capacity_as
+    state.soc = state.soc + moved
+    polarised_v = into_a - state.pair_a
+    polarised_v *= gain
+    state.pair_a += polarised_v
+    return heat_w
+
+
+def plate(build: Build, effects: Effects, state: State, into_a: Floats, step_s: float, emf: Floats) -> None:
+    """Lithium plates while a cold cell is charged, and strips afterwards: ``emf`` rises by its plateau."""
+    cold = np.clip((PLATES_BELOW_C - state.temperature_c) / PLATES_BELOW_C, 0.0, 1.0)
+    onto_a = effects.plating * cold * np.maximum(into_a, 0.0)
+    off_a = state.plated_as / STRIP_S
+    state.plated_as = state.plated_as + (onto_a - off_a) * step_s
+    # a fifth of what is plated stays lost
+    state.soc -= 0.2 * onto_a * step_s / build.capacity_as
+    emf += PLATEAU_V * np.minimum(state.plated_as / build.capacity_as / PLATEAU_FULL, 1.0)
+
+
+def reactions(curves: Curves, build: Build, state: State, step_s: float) -> tuple[Floats, Floats]:
+    """(heat of decomposition that stays in each cell, W per card cell; what leaves with the gas, W per pack)."""
+    nothing = np.zeros((len(state.soc), 1))
+    hot = state.temperature_c > INERT_BELOW_C
+    if not hot.any():
+        if state.gas.any():
+            state.gas = state.gas * np.exp(-step_s / VENTILATION_S)
+        return np.zeros_like(state.soc), nothing
+    soc = state.soc[hot]
+    lithium = ANODE_0 * np.clip(soc, 0.0, 1.0)
+    before = lithium.copy()
+    parts = [state.sei[hot], state.film[hot], state.cathode[hot], state.electrolyte[hot]]
+    sei, film, cathode, electrolyte = parts
+    watts = decompose(curves.chemistry, sei, lithium, film, cathode, electrolyte, state.temperature_c[hot], step_s)
+    state.sei[hot], state.film[hot], state.cathode[hot], state.electrolyte[hot] = parts
+    # lithium that has reacted is charge that is gone
+    state.soc[hot] = soc - (before - lithium) / ANODE_0
+    all_w = np.zeros_like(state.soc)
+    all_w[hot] = watts
+    all_w *= build.volume_m3
+    vents = (state.temperature_c > build.vent_c) & ~state.vented
+    state.vented |= vents
+    state.gas = state.gas * np.exp(-step_s / VENTILATION_S) + vents.sum(axis=1, keepdims=True)
+    ejected_w = all_w * build.ejected * state.vented
+    return all_w - ejected_w, ejected_w.sum(axis=1, keepdims=True)
+
+
+def thermal(build: Build, effects: Effects, state: State, heat_w: Floats, step_s: float) -> None:
+    """Heat to the neighbours, the coolant and the air; then the coolant in its loop."""
+    temperature_c = state.temperature_c
+    to_coolant_w = (temperature_c - state.stream_c) * (build.coolant_w_per_k * effects.cooling * effects.pump)
+    to_air_w = (temperature_c - effects.ambient_c) * build.ambient_w_per_k
+    heat_w -= to_coolant_w
+    heat_w -= to_air_w
+    across_w = np.diff(temperature_c, axis=1)
+    across_w *= build.link_w_per_k
+    heat_w[:, :-1] += across_w
+    heat_w[:, 1:] -= across_w
+    heat_w /= build.heat_j_per_k
+    state.heat_k_per_s = heat_w
+    state.temperature_c = temperature_c + heat_w * step_s
+    state.failed |= state.temperature_c > build.separator_c
+    given_w = to_coolant_w.sum(axis=1, keepdims=True)
+    radiated_w = build.radiator_w_per_k * (state.loop_c - effects.ambient_c)
+    chilled_w = effects.chill * effects.pump * build.chiller_w * np.clip((state.loop_c - build.chiller_c) / 3.0, 0.0, 1.0)
+    state.loop_c = state.loop_c + (given_w - radiated_w - chilled_w) * step_s / build.loop_j_per_k
+    state.lost_j += (to_air_w.sum(axis=1, keepdims=True) + radiated_w + chilled_w) * step_s
+    # the stream warms on its way along the string
+    warmed_k = np.cumsum(to_coolant_w, axis=1)
+    warmed_k -= to_coolant_w
+    warmed_k /= build.flow_w_per_k * np.maximum(effects.pump, 1e-3)
+    state.stream_c = state.loop_c + warmed_k

@@ -1,0 +1,107 @@
+"""Packs of one card and one number of series groups, stepped together. The truth: no sensors (see ``sense``).
+
+A step is as long as the caller asks (1 s in ordinary use). Packs in which a cell warms or flows fast are done again
+in short steps, and only those.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.plant.advance import advance, gains, look
+from hil.plant.curves import Curves
+from hil.plant.kinetics import cathode_0
+from hil.plant.rows import Build, Effects, State, put, take
+
+Floats = NDArray[np.float64]
+
+LOOK_S = 5.0
+"""Ordinary packs look their curves up this often."""
+FAST_K_PER_S = 1.0
+FAST_C_RATE = 5.0
+"""Packs with a cell beyond either are stepped finely."""
+STEP_K, STEP_HOT_K, HOT_C = 1.0, 10.0, 180.0
+"""A fine step warms no cell by more; beyond HOT_C nothing is left that a finer one would change."""
+STEP_MIN_S = 0.02
+STEP_SOC = 0.004
+EVENT_K_PER_S, EVENT_S, EVENT_VOLTAGE_LEFT = 1.0, 3.0, 0.75
+"""GB 38031-2025 C.5.3.7: see ``_events``."""
+
+
+class Packs:
+    """``state`` holds the truth, ``effects`` what is done to the packs; both may be changed between steps.
+
+    soc (p, c) and temperature_c (p, c): the cells at the start, rested long.
+    """
+
+    def __init__(self, curves: Curves, build: Build, soc: Floats, temperature_c: Floats, ambient_c: Floats) -> None:
+        self.curves, self.build = curves, build
+        packs, cells = soc.shape
+        self.effects = Effects.none(packs, cells, ambient_c)
+        self.state = State.at_rest(soc, temperature_c, np.asarray(ambient_c, float).reshape(packs, 1), cathode_0(curves.chemistry))
+        self.time_s = 0.0
+        self.fine_steps = 0
+        look(curves, build, self.state)
+        self.state.voltage_v = self.state.looked_v.copy()
+        self.initial_v = self.state.voltage_v.copy()
+        self._looked_s = 0.0
+        self._gain: tuple[float, Floats] = (0.0, np.zeros(0))
+
+    def step(self, seconds: float, current_a: Floats) -> None:
+        """Let ``seconds`` pass at ``current_a`` (packs,) through each string, A, positive while charging."""
+        state = self.state
+        through = np.asarray(current_a, float).reshape(-1, 1)
+        if self.time_s - self._looked_s >= LOOK_S:
+            look(self.curves, self.build, state)
+            self._looked_s = self.time_s
+            self._gain = (0.0, self._gain[1])
+        if self._gain[0] != seconds:
+            self._gain = (seconds, gains(self.curves, self.build, state, seconds))
+        fast = self._fast(through)
+        if not fast.size:
+            state.rising_s.fill(0.0)
+            advance(self.curves, self.build, self.effects, state, through, seconds, self._gain[1])
+        else:
+            before = take(state, fast)
+            if fast.size < len(through):
+                state.rising_s.fill(0.0)
+                advance(self.curves, self.build, self.effects, state, through, seconds, self._gain[1])
+            start_c = before.temperature_c.copy()
+            self._finely(before, take(self.build, fast), take(self.effects, fast), through[fast], seconds)
+            self._events(before, start_c, fast, seconds)
+            put(state, fast, before)
+        self.time_s += seconds
+
+    def _fast(self, through: Floats) -> NDArray[np.intp]:
+        limit_a = FAST_C_RATE * self.curves.capacity_ah
+        # a short that has just begun shows first in what it is going to draw
+        drawn_s = (self.effects.short_s + self.effects.outside_s).max(axis=1) / self.build.parallel[:, 0]
+        flowing = np.abs(self.state.cell_a).max(axis=1) > limit_a
+        hot = np.abs(self.state.heat_k_per_s).max(axis=1) >= FAST_K_PER_S
+        return np.flatnonzero(flowing | hot | (drawn_s * self.curves.voltage_max_v > limit_a) | (np.abs(through[:, 0]) > limit_a * self.build.parallel[:, 0]))
+
+    def _finely(self, state: State, build: Build, effects: Effects, through: Floats, seconds: float) -> None:
+        left_s = seconds
+        look(self.curves, build, state)
+        while left_s > 1e-9:
+            rate = np.abs(state.heat_k_per_s)
+            allowed_k = np.where(state.temperature_c > HOT_C, STEP_HOT_K, STEP_K)
+            thermal_s = float((allowed_k / np.maximum(rate, 1e-9)).min())
+            charge_s = float(STEP_SOC / max(float((np.abs(state.cell_a) / build.capacity_as).max()), 1e-9))
+            step_s = min(left_s, max(STEP_MIN_S, min(thermal_s, charge_s)))
+            advance(self.curves, build, effects, state, through, step_s, gains(self.curves, build, state, step_s))
+            self.fine_steps += 1
+            left_s -= step_s
+            if charge_s < 1.0:
+                look(self.curves, build, state)
+
+    def _events(self, state: State, start_c: Floats, rows: NDArray[np.intp], seconds: float) -> None:
+        """Runaway has begun when (a cell voltage fell by more than 25 % of its initial voltage, or the temperature reached
+        the maker's maximum) and the temperature has risen by at least 1 K/s for more than 3 s."""
+        rising = (state.temperature_c - start_c) / seconds >= EVENT_K_PER_S
+        state.rising_s = np.where(rising, state.rising_s + seconds, 0.0)
+        fallen = state.voltage_v < EVENT_VOLTAGE_LEFT * self.initial_v[rows]
+        begun = (state.rising_s > EVENT_S) & (fallen | (state.temperature_c >= self.curves.temperature_runaway_c))
+        first = begun & np.isnan(state.event_s)
+        state.event_s[first] = self.time_s + seconds

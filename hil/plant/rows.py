@@ -1,0 +1,149 @@
+"""What a pack is, what is done to it, and how it stands: arrays whose first axis is the packs (SECOND: the second).
+
+Everything is per *card cell*: a series group of ``parallel`` card cells (a real parallel count, or the size of a
+larger cell of the same chemistry) carries ``parallel`` times the current, the heat and the heat capacity of one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.plant.curves import PAIRS, ROWS
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Rows = NDArray[np.intp]
+
+
+@dataclass(slots=True, eq=False)
+class Build:
+    """What the packs are made of. p = packs, c = series groups."""
+
+    parallel: Floats  # (p, 1) card cells in a group
+    capacity_as: Floats  # (p, c) of one card cell
+    resistance: Floats  # (p, c) factor on every resistance of the card
+    tau: Floats  # (p, 1) factor on the RC time constants
+    volume_m3: Floats  # (p, 1)
+    heat_j_per_k: Floats  # (p, c)
+    link_w_per_k: Floats  # (p, c - 1) to the next cell
+    ambient_w_per_k: Floats  # (p, c)
+    coolant_w_per_k: Floats  # (p, c) at full flow
+    flow_w_per_k: Floats  # (p, 1) heat capacity flow of the coolant per card cell of one string; inf = an unlimited bath
+    loop_j_per_k: Floats  # (p, 1) coolant in the loop, likewise
+    radiator_w_per_k: Floats  # (p, 1) loop to ambient, likewise
+    chiller_w: Floats  # (p, 1) taken out of the loop while cooling is asked for and the loop is warmer than chiller_c
+    chiller_c: Floats  # (p, 1)
+    vent_c: Floats  # (p, c)
+    separator_c: Floats  # (p, c)
+    ejected: Floats  # (p, 1) share of reaction heat that leaves with the gas after venting
+
+
+@dataclass(slots=True, eq=False)
+class Effects:
+    """What faults, the balancer, the contactors and the pump do: changed from outside between two steps."""
+
+    short_s: Floats  # (p, c) conductance inside the cell: its heat stays there
+    outside_s: Floats  # (p, c) conductance across the terminals: its heat does not
+    bleed_s: Floats  # (p, c) the balancer's
+    joint_ohm: Floats  # (p, c) of the group's joint, within the voltage tap
+    heater_w: Floats  # (p, c) into the group from outside
+    cooling: Floats  # (p, c) factor on the way to the coolant
+    pump: Floats  # (p, 1) 0 off ... 1 full flow
+    chill: Floats  # (p, 1) 1 = cooling asked for
+    ambient_c: Floats  # (p, 1)
+    plating: Floats  # (p, c) share of a cold charge current that plates
+    insulation_ohm: Floats  # (p, 1)
+
+    @classmethod
+    def none(cls, packs: int, cells: int, ambient_c: Floats) -> Effects:
+        def zero() -> Floats:
+            return np.zeros((packs, cells))
+
+        one = np.ones((packs, 1))
+        return cls(
+            zero(), zero(), zero(), zero(), zero(), np.ones((packs, cells)), one.copy(), 0 * one,
+            ambient_c.reshape(packs, 1).copy(), zero(), 5e6 * one,
+        )  # fmt: skip
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """The truth. looked_*: what the curves said at ``looked_soc``; refreshed every few seconds (see ``advance``)."""
+
+    soc: Floats  # (p, c)
+    temperature_c: Floats  # (p, c)
+    pair_a: Floats  # (PAIRS, p, c) current through the resistor of each RC pair
+    branch: Floats  # (p, c) hysteresis, -1 after discharge ... 1 after charge
+    voltage_v: Floats  # (p, c) at the tap
+    leak_a: Floats  # (p, c) through shorts and balancer, per card cell
+    cell_a: Floats  # (p, c) into the cell, per card cell
+    heat_k_per_s: Floats  # (p, c)
+    stream_c: Floats  # (p, c) coolant where it passes the cell
+    loop_c: Floats  # (p, 1)
+    sei: Floats  # (p, c) reactants left, and so on: see kinetics
+    anode: Floats
+    film: Floats
+    cathode: Floats
+    electrolyte: Floats
+    plated_as: Floats  # (p, c)
+    failed: Flags  # (p, c) separator gone
+    vented: Flags  # (p, c)
+    gas: Floats  # (p, 1) 0 = clean air, about 1 = one vented cell in the pack's air
+    rising_s: Floats  # (p, c) how long it has warmed by 1 K/s or more
+    event_s: Floats  # (p, c) instant of the event rule, NaN = none
+    generated_j: Floats  # (p, 1) heat made since the start, per card cell summed over the string
+    lost_j: Floats  # (p, 1) heat gone to ambient, chiller and with gas
+    looked: Floats  # (ROWS, p, c)
+    looked_soc: Floats  # (p, c)
+    looked_v: Floats  # (p, c) OCV there
+    looked_slope_v: Floats  # (p, c)
+
+    @classmethod
+    def at_rest(cls, soc: Floats, temperature_c: Floats, loop_c: Floats, cathode_0: float) -> State:
+        """Cells that have rested long. soc, temperature_c (p, c); loop_c (p, 1)."""
+
+        def full(value: float) -> Floats:
+            return np.full(soc.shape, value)
+
+        packs, cells = soc.shape
+        return cls(
+            soc=soc.copy(), temperature_c=temperature_c.copy(), pair_a=np.zeros((PAIRS, packs, cells)), branch=full(0.0), voltage_v=full(0.0),
+            leak_a=full(0.0), cell_a=full(0.0), heat_k_per_s=full(0.0), stream_c=np.repeat(loop_c, cells, axis=1), loop_c=loop_c.copy(),
+            sei=full(0.15), anode=full(0.75), film=full(0.033), cathode=full(cathode_0), electrolyte=full(1.0), plated_as=full(0.0),
+            failed=np.zeros(soc.shape, bool), vented=np.zeros(soc.shape, bool), gas=np.zeros((packs, 1)), rising_s=full(0.0),
+            event_s=full(np.nan), generated_j=np.zeros((packs, 1)), lost_j=np.zeros((packs, 1)), looked=np.zeros((ROWS, packs, cells)),
+            looked_soc=soc.copy(), looked_v=full(0.0), looked_slope_v=full(0.0),
+        )  # fmt: skip
+
+
+Group = TypeVar("Group", Build, Effects, State)
+SECOND = frozenset({"pair_a", "looked"})
+
+
+def take(group: Group, rows: Rows) -> Group:
+    """A copy of some packs."""
+    return replace(group, **{name: array.take(rows, axis=name in SECOND) for name, array in arrays(group)})
+
+
+def put(group: Group, rows: Rows, part: Group) -> None:
+    """Write ``part``, taken from ``rows``, back."""
+    for name, array in arrays(part):
+        target = getattr(group, name)
+        if name in SECOND:
+            target[:, rows] = array
+        else:
+            target[rows] = array
+
+
+def stack(parts: list[Group]) -> Group:
+    """Packs of several groups behind each other."""
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=name in SECOND) for name, _ in arrays(parts[0])}
+    return replace(parts[0], **joined)
+
+
+def arrays(group: Build | Effects | State) -> list[tuple[str, NDArray[np.generic]]]:
+    return [(field.name, getattr(group, field.name)) for field in fields(group)]
