@@ -47,6 +47,8 @@ class PackSpec(Struct):
     contactors: Contactor = Contactor.CLOSED
     told_cells: Annotated[int, Meta(ge=1, le=400)] | None = None
     """What the daemon's configuration says, where it is wrong."""
+    told_firmware: str | None = None
+    """Likewise."""
     thresholds: dict[str, float] = {}
 
 

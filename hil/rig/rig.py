@@ -1,0 +1,231 @@
+"""One scenario, run: the plant, the real daemon as its own process, a real link between them, and the site that obeys."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from edgebms.inlet.frame import Frame
+from hil.errors import RigError
+from hil.rig import gateway_faults
+from hil.rig.bench import Bench
+from hil.rig.bus_faults import BusFaults
+from hil.rig.config import config_text
+from hil.rig.link import open_end, time_frame
+from hil.rig.process import DaemonProcess
+from hil.rig.run_log import RunLog, Truth
+from hil.rig.site import Site
+from hil.scenario import Scenario
+
+START_NS = 10_000_000_000
+"""The rig's clock at the scenario's start: there is a time before it."""
+SETTLE_S = 0.3
+ON_A_DISK = ("full_disk", "read_only_disk")
+DISK_MB = 8
+
+
+class Rig:
+    """``run`` once. A ``Host`` for the gateway faults."""
+
+    def __init__(self, scenario: Scenario, folder: Path, seed: int | None = None) -> None:
+        self.scenario, self.folder = scenario, folder
+        self.seed = scenario.seed if seed is None else seed
+        self.record, self.config = folder / "record", folder / "gateway.toml"
+        self.log = RunLog(scenario, self.seed)
+        self._rng = np.random.default_rng([self.seed, 1])
+        self._bench = Bench(scenario, self.seed)
+        self._site = Site(scenario.site)
+        self._bus_faults = BusFaults(scenario.bus, scenario.pack.period_s, self._rng)
+        self._barrier = 0
+        self._taken = 0
+        self._start_ns = START_NS
+
+    def run(self) -> RunLog:
+        """Raises RigError where this machine cannot run it."""
+        began_s = time.monotonic()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as stack:
+            if any(fault.kind in ON_A_DISK for fault in self.scenario.gateway):
+                stack.enter_context(small_disk(self.record))
+            self._end = open_end(self.scenario.link, self.folder, "can0")
+            stack.callback(self._end.close)
+            self.config.write_text(config_text(self.scenario, self._end, self.folder))
+            self.daemon = DaemonProcess(
+                self.folder, self.config, rig_clock=not self.scenario.realtime, environment=environment(self.scenario, self.folder)
+            )
+            try:
+                self.daemon.wait_ready()
+                self._start()
+                self._steps()
+            finally:
+                self._finish()
+        self.log.wall_s = time.monotonic() - began_s
+        return self.log
+
+    def restarted(self) -> None:
+        self.daemon.wait_ready()
+        self._barrier = 0
+        self._moment = None
+
+    # ---- time
+
+    def _start(self) -> None:
+        if self.scenario.realtime:
+            time.sleep(SETTLE_S)  # the link is opened in a thread of the daemon's
+            self._start_ns = time.monotonic_ns()
+        else:
+            self._wait_open()
+        self._moment: float | None = None
+
+    def _wait_open(self) -> None:
+        """Time frames until one arrives: the daemon is ready before its link is open."""
+        end_s = time.monotonic() + 20
+        while time.monotonic() < end_s:
+            self._end.send([time_frame(self._start_ns)])
+            message = self.daemon.manager.receive(0.1)
+            if message is not None and "X_EDGEBMS_BARRIER" in message:
+                break
+        else:
+            raise RigError("the daemon hears nothing", where="link", mend=f"see its log: {self.daemon.log().strip()}")
+        time.sleep(0.05)
+        self._barrier = int(message["X_EDGEBMS_BARRIER"])
+        while (message := self.daemon.manager.receive(0.05)) is not None:
+            self._barrier = max(self._barrier, int(message.get("X_EDGEBMS_BARRIER", "0")))
+
+    def _ns(self, time_s: float) -> int:
+        return self._start_ns + round(time_s * 1e9)
+
+    # ---- the scenario
+
+    def _steps(self) -> None:
+        scenario = self.scenario
+        period_s = scenario.pack.period_s
+        standing: dict[int, gateway_faults.Fault] = {}
+        for number in range(1, int(scenario.duration_s / period_s) + 1):
+            now_s = number * period_s
+            self._gateway_faults(now_s, standing)
+            orders = self._site.orders(self._bench.wanted_a(now_s), now_s)
+            self._bench.step(period_s, orders)
+            self._mark_events(now_s)
+            frames, raw = self._bus_faults.apply(self._bench.frames(self._ns(now_s)), now_s)
+            if not self._exchange(now_s, frames, raw):
+                code = self.daemon.process.poll()
+                self.log.broken = f"no answer from the daemon at {now_s:.1f} s" + (f", it ended with {code}" if code is not None else "")
+                return
+            self.log.truth.append(self._bench.truth(now_s, orders))
+        for fault in standing.values():
+            fault.end(self)
+
+    def _exchange(self, now_s: float, frames: list[Frame], raw: bytes) -> bool:
+        """Send a sweep, let the daemon decide, take what it says. False: it does not answer any more."""
+        now_ns = self._ns(now_s)
+        plugged = not self._bus_faults.unplugged(now_s)
+        self._plug(plugged)
+        if self.scenario.realtime:
+            time.sleep(max(0.0, (now_ns - time.monotonic_ns()) / 1e9))
+            if raw:
+                self._end.send_raw(raw)
+            self._end.send(frames)
+            alive = self.daemon.process.poll() is None
+        else:
+            self._end.send([time_frame(now_ns)])
+            if raw:
+                self._end.send_raw(raw)
+            self._end.send([*frames, time_frame(now_ns)])
+            self._barrier += 2
+            alive = self.daemon.wait_barrier(self._barrier)
+        self.log.frames += [frame._replace(time_ns=round(now_s * 1e9)) for frame in frames]
+        self.log.sent += [(now_s, frame) for frame in self._end.receive() if frame.arbitration_id not in self._bench.ids]
+        self._take(now_s)
+        return alive
+
+    def _plug(self, plugged: bool) -> None:
+        if plugged == self._plugged:
+            return
+        self._plugged = plugged
+        if plugged:
+            self._end.plug_in()
+        else:
+            self._end.unplug()
+
+    _plugged = True
+
+    def _take(self, now_s: float) -> None:
+        for decision in self.daemon.decisions[self._taken :]:
+            self._taken += 1
+            self.log.decisions.append(((decision.mono_ns - self._start_ns) / 1e9, decision))
+            self._site.take(decision, now_s)
+
+    def _gateway_faults(self, now_s: float, standing: dict[int, gateway_faults.Fault]) -> None:
+        for i, spec in enumerate(self.scenario.gateway):
+            if i not in standing and f"gateway.{i + 1}" not in self.log.events and now_s >= spec.at_s:
+                fault = gateway_faults.KINDS[spec.kind]()
+                self.log.events[f"gateway.{i + 1}"] = now_s
+                fault.begin(self)
+                standing[i] = fault
+            elif i in standing and spec.for_s is not None and now_s >= spec.at_s + spec.for_s:
+                standing.pop(i).end(self)
+                self.log.events[f"gateway.{i + 1}.end"] = now_s
+
+    def _mark_events(self, now_s: float) -> None:
+        events = self.log.events
+        for kind, faults in (("fault", self.scenario.faults), ("bus", self.scenario.bus)):
+            for i, fault in enumerate(faults):
+                if now_s >= fault.at_s:
+                    events.setdefault(f"{kind}.{i + 1}", fault.at_s)
+                if fault.for_s is not None and now_s >= fault.at_s + fault.for_s:
+                    events.setdefault(f"{kind}.{i + 1}.end", fault.at_s + fault.for_s)
+        if self._bench.runaway_s is not None:
+            events.setdefault("runaway", self._bench.runaway_s)
+        if self._site.opened_s is not None:
+            events.setdefault("opened", self._site.opened_s)
+
+    def _finish(self) -> None:
+        self.log.exit_code = self.daemon.stop()
+        if self._start_ns:
+            self._take(self.log.truth[-1].time_s if self.log.truth else 0.0)
+        self.log.log = self.daemon.log()
+        self.log.bad_lines = len(self.daemon.bad_lines)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A tmpfs of a few MB at ``folder``. Raises RigError where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "edgebms-rig", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        raise RigError(f"no tmpfs: {done.stderr.strip()}", where=str(folder), mend="run as root, or leave the disk scenarios out")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def environment(scenario: Scenario, folder: Path) -> dict[str, str]:
+    """More of it for the daemon: libfaketime where its wall clock is to step."""
+    if not any(fault.kind == "clock_step" for fault in scenario.gateway):
+        return {}
+    found = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
+    if found is None:
+        raise RigError("libfaketime is missing", where="clock_step", mend="apt install faketime")
+    (folder / "faketime").write_text("+0\n")
+    return {
+        "LD_PRELOAD": str(found),
+        "FAKETIME_TIMESTAMP_FILE": str(folder / "faketime"),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+def keep(folder: Path, to: Path) -> None:
+    """Copy what a failed run left."""
+    shutil.copytree(folder, to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("notify", "tty-*"))
+
+
+__all__ = ["Rig", "Truth", "keep", "small_disk"]

@@ -1,0 +1,106 @@
+"""``python -m hil run | check | list | schema``."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+SCENARIOS = Path(__file__).resolve().parent.parent / "scenarios"
+
+
+def add(verbs: Any) -> None:
+    run = verbs.add_parser("run", help="run scenarios against the real daemon")
+    add_selection(run)
+    run.add_argument("--seed", type=int, help="for all of them, in place of their own")
+    run.add_argument("--jobs", type=int, default=0, metavar="N", help="so many at once; default one a core")
+    run.add_argument("--junit-xml", type=Path, metavar="FILE")
+    run.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    run.add_argument("--traces", type=Path, metavar="DIR", help="BLF, MF4 and NDJSON of each scenario")
+    run.add_argument("--keep", type=Path, metavar="DIR", help="what failed leaves its folder here")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+    run.set_defaults(func=run_verb)
+    check = verbs.add_parser("check", help="parse scenarios, run nothing")
+    add_selection(check)
+    check.set_defaults(func=check_verb)
+    show = verbs.add_parser("list", help="scenarios, a line each")
+    add_selection(show)
+    show.set_defaults(func=list_verb)
+    verbs.add_parser("schema", help="the JSON Schema of a scenario").set_defaults(func=schema_verb)
+
+
+def add_selection(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("what", nargs="*", metavar="NAME|FILE|DIR", help="default: all that ship")
+    parser.add_argument("--tag", help="only scenarios with this tag")
+
+
+def selected(args: argparse.Namespace) -> list[Any]:
+    """The scenarios asked for. Raises ConfigError."""
+    from edgebms.errors import ConfigError
+    from hil.scenario import load_folder
+
+    names = [what for what in args.what if not Path(what).exists()]
+    paths = [Path(what) for what in args.what if Path(what).exists()]
+    scenarios = load_folder(paths) if paths else []
+    if names or not paths:
+        shipped = load_folder([SCENARIOS])
+        known = {scenario.name: scenario for scenario in shipped}
+        for name in names:
+            if name not in known:
+                raise ConfigError(f"no scenario and no file is called {name!r}", where="run", mend="python -m hil list shows them")
+        scenarios += [known[name] for name in names] if names else shipped
+    return [scenario for scenario in scenarios if args.tag is None or args.tag in scenario.tags]
+
+
+def run_verb(args: argparse.Namespace) -> int:
+    from edgebms import __version__
+    from hil.rig.runner import run_all
+
+    scenarios = selected(args)
+    results = run_all(
+        scenarios, jobs=args.jobs, seed=args.seed, traces=args.traces, kept=args.keep, quiet=args.quiet or not sys.stderr.isatty()
+    )
+    if args.junit_xml is not None:
+        from hil.report.junit import write as write_junit
+
+        write_junit(args.junit_xml, results)
+    if args.html is not None:
+        from hil.report.page import write as write_page
+
+        when = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        write_page(args.html, results, head=f"edgebms {__version__}, {when}, {len(results)} scenarios")
+    wide = max((len(result.name) for result in results), default=0)
+    for result in results:
+        verdict = "skip" if result.skipped else "pass" if result.passed else "FAIL"
+        print(f"{verdict}  {result.name.ljust(wide)}  {result.run.wall_s:6.1f} s  {result.skipped}".rstrip())
+        for check in result.checks:
+            if not check.passed:
+                print(f"        {check.asked}: {check.says}")
+    failed = sum(not result.passed and not result.skipped for result in results)
+    skipped = sum(bool(result.skipped) for result in results)
+    print(f"{len(results) - failed - skipped} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+def check_verb(args: argparse.Namespace) -> int:
+    scenarios = selected(args)
+    print(f"{len(scenarios)} scenarios are well-formed")
+    return 0
+
+
+def list_verb(args: argparse.Namespace) -> int:
+    scenarios = selected(args)
+    wide = max((len(scenario.name) for scenario in scenarios), default=0)
+    for scenario in scenarios:
+        print(f"{scenario.name.ljust(wide)}  {scenario.says}")
+    return 0
+
+
+def schema_verb(_args: argparse.Namespace) -> int:
+    from hil.scenario import schema
+
+    print(json.dumps(schema(), indent=2))
+    return 0
