@@ -7,6 +7,7 @@ the next tick is due.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import math
 import signal
@@ -19,15 +20,18 @@ from types import FrameType
 import msgspec
 
 from edgebms.assembly import build_lines
+from edgebms.buses import Buses
 from edgebms.clock import MonotonicClock
-from edgebms.config import BusConfig, Config, PackConfig
+from edgebms.config import Config
+from edgebms.control_room import ControlRoom, Running
 from edgebms.decision.types import Decision, encode
+from edgebms.desk import Desk, DeskFull
 from edgebms.errors import EdgebmsError
 from edgebms.gateway_fault import GatewayFault
-from edgebms.inlet.bus import Bus
 from edgebms.inlet.inbox import Inbox
 from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
+from edgebms.order import SendCells
 from edgebms.outlet.outlet import Gateway
 from edgebms.outlets import Opened, open_outlets
 from edgebms.record.recorder import Recording
@@ -60,10 +64,12 @@ class Daemon:
         self._clock = MonotonicClock(synchronised())
         self._clock_due_ns = 0
         self._inbox = Inbox()
-        self._buses: dict[str, Bus] = {}
+        self._buses = Buses(self._clock, self._inbox)
+        self._desk = Desk(self._inbox.wake)
+        self._control = ControlRoom(self._clock, self._desk, self._running)
         self._outlets: dict[str, Opened] = {}
         self._gateway = Gateway(
-            lambda: self._buses, lambda: {name: opened.outlet for name, opened in self._outlets.items()}, self._request_cells
+            lambda: self._buses.live, lambda: {name: opened.outlet for name, opened in self._outlets.items()}, self._request_cells
         )
         self._stopping = False
         self._reload_asked = False
@@ -85,8 +91,9 @@ class Daemon:
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
         try:
-            self._use_buses(self._config.bus)
+            self._buses.use(self._config)
             self._outlets = self._open_outlets(self._config, self._gateway, {})
+            self._control.use(self._config.control)
             # what was built so far stays: the collector need not look at it again and again
             gc.collect()
             gc.freeze()
@@ -114,6 +121,8 @@ class Daemon:
                     self._loop.settle()
                 except Exception:  # one pack's line: the others and the next frame go on
                     self._failed()
+            if self._desk:
+                self._desk.serve()
             now_ns = clock.now_ns()
             if now_ns - ticked_ns < (backlog_ns if inbox else tick_ns):
                 continue
@@ -145,6 +154,7 @@ class Daemon:
         for opened in self._outlets.values():
             opened.outlet.offer(decision, line)
         self._recording.offer(decision, line)
+        self._control.decided(decision)
         if self._feed_every_ns:
             now_ns = self._clock.now_ns()
             if now_ns - self._fed_ns >= self._feed_every_ns:
@@ -152,11 +162,9 @@ class Daemon:
                 self._notify.watchdog()
 
     def _faults(self, pack: str) -> tuple[GatewayFault, ...]:
-        found = [fault for fault in self._own_faults.values() if fault.concerns(pack)]
         now_ns = self._clock.now_ns()
-        for bus in self._buses.values():
-            if bus.packs is None or pack in bus.packs:
-                found += bus.faults(now_ns)
+        found = [fault for fault in (*self._own_faults.values(), *self._control.faults(now_ns)) if fault.concerns(pack)]
+        found += self._buses.faults(pack, now_ns)
         for opened in self._outlets.values():
             found += opened.outlet.faults(now_ns)
         found += self._recording.faults(pack)
@@ -193,30 +201,23 @@ class Daemon:
     def _make_loop(self) -> Loop:
         return Loop(self._lines.values(), self._clock, self._emit, self._clock.now_ns, self._faults)
 
-    def _use_buses(self, wanted: tuple[BusConfig, ...]) -> None:
-        """Close what is no longer wanted, keep what stayed the same, open the rest."""
-        keep = {bus.name: bus for bus in wanted}
-        for name, bus in list(self._buses.items()):
-            if keep.get(name) != bus.settings:
-                bus.close()
-                say(f"bus {bus.name}: {bus.counts}")
-                del self._buses[name]
-        for name, settings in keep.items():
-            packs = frozenset(pack.name for pack in self._config.pack if name in channels(pack, every=tuple(keep)))
-            if name in self._buses:
-                self._buses[name].packs = packs
-                continue
-            bus = Bus(settings, self._clock, self._inbox, packs, say=lambda text: say(text, WARNING))
-            self._buses[name] = bus
-            bus.start()
-
     def _status(self) -> str:
         return f"{len(self._config.pack)} pack(s) on {', '.join(bus.name for bus in self._config.bus)}"
 
     def _request_cells(self, pack: str) -> None:
-        line = self._lines.get(pack)
-        if line is not None:
-            line.pipeline.arbiter.request_cells()
+        """From any thread."""
+
+        def order() -> None:
+            line = self._lines.get(pack)
+            if line is not None:
+                self._loop.order(line, SendCells())
+
+        with contextlib.suppress(DeskFull):  # so many have asked already
+            self._desk.leave(order)
+
+    def _running(self) -> Running:
+        own = tuple(self._own_faults.values())
+        return Running(self._config, self._gateway, self._lines, self._loop, self._recording, own)
 
     def _fault(self, rule: str, level: Level, value: float = math.nan, limit: float = math.nan, unit: str = "") -> None:
         known = self._own_faults.get(rule)
@@ -257,7 +258,8 @@ class Daemon:
         self._swap_recording(old)
         self._lines = self._recording.attach(config, lines, restore=False)
         self._loop = self._make_loop()
-        self._use_buses(config.bus)
+        self._buses.use(config)
+        self._control.use(config.control)
         for name, opened in self._outlets.items():
             if outlets.get(name) is not opened:
                 threading.Thread(target=opened.outlet.close, name="edgebms-closing").start()  # it may take its time
@@ -283,21 +285,12 @@ class Daemon:
         self._reload_asked = True
 
     def _close(self) -> None:
+        self._control.close()
         for recording in (*self._retired, self._recording):
             recording.close()
-        for bus in self._buses.values():
-            bus.close()
-            say(f"bus {bus.name}: {bus.counts}")
+        self._buses.close()
         for opened in self._outlets.values():
             try:
                 opened.outlet.close()
             except Exception as error:  # the next outlet is closed all the same
                 say(f"closing an outlet: {error}", WARNING)
-
-
-def channels(pack: PackConfig, every: tuple[str, ...]) -> tuple[str, ...]:
-    """The buses that ``pack`` hears."""
-    heard = every if pack.channel is None else (pack.channel,)
-    if pack.shunt is None:
-        return heard
-    return (*heard, *(every if pack.shunt.channel is None else (pack.shunt.channel,)))

@@ -7,7 +7,8 @@ EdgebmsError
 ├── LogError         a log file, candump to parquet                  (exit code 6)
 ├── ModelError       an ONNX model, its card or its manifest         (exit code 7)
 ├── MissingExtra     a feature whose optional package is not there   (exit code 8)
-└── StateError       a checkpoint or a black box's state file        (exit code 9)
+├── StateError       a checkpoint or a black box's state file        (exit code 9)
+└── GatewayError     a daemon that does not run, or refuses          (exit code 10)
 
 >>> print(ConfigError("cells must be at least 1, got 0", where="gateway.toml: pack[0].cells", mend="state the cells in series"))
 gateway.toml: pack[0].cells: cells must be at least 1, got 0 - state the cells in series
@@ -52,3 +53,7 @@ class MissingExtra(EdgebmsError, ImportError):
 
 class StateError(EdgebmsError, ValueError):
     exit_code = 9
+
+
+class GatewayError(EdgebmsError, ConnectionError):
+    exit_code = 10

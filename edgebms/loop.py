@@ -17,6 +17,7 @@ from edgebms.clock import Clock, LogClock
 from edgebms.decision.types import Decision
 from edgebms.gateway_fault import Faults, GatewayFault, no_faults
 from edgebms.inlet.frame import Frame
+from edgebms.order import Order, Outcome
 from edgebms.pipeline import Pipeline
 from edgebms.telemetry.assembler import Assembler
 from edgebms.telemetry.shunt import Shunt
@@ -26,11 +27,13 @@ from edgebms.telemetry.snapshot import Snapshot
 
 class Tape(Protocol):
     """Who writes down all that a pack's line is given, in the order in which it is given, so that it can be run again:
-    each frame before it is taken, each look at a silent pack, and what a step is given besides its snapshot."""
+    each frame before it is taken, each look at a silent pack, each order, and what a step is given besides its snapshot."""
 
     def frame(self, frame: Frame) -> None: ...
 
     def tick(self, now_ns: int) -> None: ...
+
+    def order(self, order: Order, now_ns: int) -> None: ...
 
     def step(self, now_ns: int, utc_ns: int | None, faults: tuple[GatewayFault, ...]) -> None: ...
 
@@ -112,6 +115,13 @@ class Loop:
         snapshot = line.assembler.poll(now_ns)
         if snapshot is not None:
             self._decide(line, snapshot, started_ns)
+
+    def order(self, line: PackLine, order: Order) -> Outcome | None:
+        """Give ``order`` to a pack between two frames."""
+        now_ns = self._clock.now_ns()
+        if line.tape is not None:
+            line.tape.order(order, now_ns)
+        return line.pipeline.take(order, now_ns)
 
     def _decide(self, line: PackLine, snapshot: Snapshot, started_ns: int) -> None:
         if line.shunt is not None:

@@ -15,6 +15,7 @@ from edgebms.guard.finding import Finding
 from edgebms.guard.guard import Guard
 from edgebms.guard.limits import load_limits
 from edgebms.history.history import History
+from edgebms.order import Order, Outcome, SendCells
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import Action, Cause, Level, ReasonerStatus
 from edgebms.worker import Ask
@@ -41,6 +42,16 @@ class Pipeline:
             findings += tuple(finding_of(fault) for fault in faults if fault.level > Level.NONE)
         decision = self.arbiter.decide(snapshot, findings, state, None, ReasonerStatus.ABSENT, now_ns, utc_ns)
         return with_warnings(decision, faults) if faults else decision
+
+    def take(self, order: Order, now_ns: int) -> Outcome | None:
+        """Carry out ``order`` between two snapshots; what became of an acknowledgement."""
+        if isinstance(order, SendCells):
+            self.arbiter.request_cells()
+            return None
+        before = len(self.guard.state().get(order.rule, ()))
+        self.guard.acknowledge(order.rule, now_ns)
+        stands = len(self.guard.state().get(order.rule, ()))
+        return Outcome(order.rule, before - stands, stands)
 
     def settle(self, now_ns: int) -> None:
         """What the next decision builds on, once this one has left."""

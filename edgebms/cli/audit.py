@@ -12,13 +12,16 @@ from edgebms.errors import LogError
 
 if TYPE_CHECKING:
     from edgebms.decision.types import Decision
+    from edgebms.record.audit import AuditedOrder
+
+ORDER = b'{"schema":"edgebms.order/'
 
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "audit",
-        help="what changed: alerts that began, rose or ended, commands",
-        description="List the decisions that changed an alert's level or the command, from the audit log. "
+        help="what changed: alerts that began, rose or ended, commands, what was acknowledged",
+        description="List the decisions that changed an alert's level or the command, and what people acknowledged, from the audit log. "
         "FOLDER is a pack's folder, the record's folder (all packs), or one audit file.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
@@ -27,14 +30,18 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from edgebms.record.audit import AuditedOrder
+
     for files in logs(args.folder):
         before: Decision | None = None
-        for line, decision in decisions(files):
+        for line, entry in entries(files):
             if args.json:
                 sys.stdout.write(line.decode() + "\n")
+            elif isinstance(entry, AuditedOrder):
+                print(acknowledged(entry))
             else:
-                print(told(decision, before))
-            before = decision
+                print(told(entry, before))
+                before = entry
     return 0
 
 
@@ -48,11 +55,12 @@ def logs(path: Path) -> list[list[Path]]:
     return [[*sorted(folder.glob("audit.[0-9]*.ndjson"), reverse=True), folder / "audit.ndjson"] for folder in folders]
 
 
-def decisions(files: list[Path]) -> Iterator[tuple[bytes, Decision]]:
-    """Lines that are decisions of this version; others are told on standard error and left out. Raises LogError."""
+def entries(files: list[Path]) -> Iterator[tuple[bytes, Decision | AuditedOrder]]:
+    """Lines that are decisions or orders of this version; others are told on standard error and left out. Raises LogError."""
     import msgspec
 
     from edgebms.decision.types import decode
+    from edgebms.record.audit import AuditedOrder
 
     for path in files:
         unread = 0
@@ -62,11 +70,18 @@ def decisions(files: list[Path]) -> Iterator[tuple[bytes, Decision]]:
             raise LogError(f"cannot be read: {error.strerror}", where=str(path), mend="name an audit log") from None
         for line in data.splitlines():
             try:
-                yield line, decode(line)
+                yield line, msgspec.json.decode(line, type=AuditedOrder) if line.startswith(ORDER) else decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 unread += bool(line.strip())
         if unread:
-            print(f"edgebms: warning: {path}: {unread} lines are no decisions of this version and were left out", file=sys.stderr)
+            print(f"edgebms: warning: {path}: {unread} lines are no decisions or orders of this version and were left out", file=sys.stderr)
+
+
+def acknowledged(entry: AuditedOrder) -> str:
+    """One line: when, which rule, what came of it, by which user's process."""
+    when = entry.time or f"{entry.mono_ns / 1e9:.3f} s"
+    came = "nothing was latched" if not entry.opened + entry.stands else f"{entry.opened} latches opened, {entry.stands} stay shut"
+    return f"{when} {entry.pack}: uid {entry.uid} acknowledged {entry.rule}: {came}"
 
 
 def told(decision: Decision, before: Decision | None) -> str:

@@ -1,4 +1,4 @@
-"""The command ``edgebms``: one file a verb. Exit codes: 0 well, 1 failed, 2 wrong usage, 3-9 see
+"""The command ``edgebms``: one file a verb. Exit codes: 0 well, 1 failed, 2 wrong usage, 3-10 see
 ``edgebms.errors``, 130 interrupted.
 """
 
@@ -14,13 +14,13 @@ from importlib import import_module
 from edgebms import __version__
 from edgebms.errors import EdgebmsError
 
-VERBS = ("run", "replay", "demo", "check", "explain", "fit", "schema", "bench", "health", "audit")
+VERBS = ("run", "replay", "demo", "check", "explain", "fit", "schema", "bench", "health", "audit", "acknowledge", "status")
 
 EPILOG = """exit codes:
   0 done                     3 bad configuration or limits file   6 bad log file
   1 something failed         4 bad profile or DBC                 7 bad model
   2 wrong usage              5 bad cell card                      8 an optional package is missing
-  130 interrupted            9 bad checkpoint or state file"""
+  10 no daemon answers       9 bad checkpoint or state file      130 interrupted"""
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -83,6 +83,10 @@ class Guard:
                 return not alarm.active.any()
         return True
 
+    def latched(self) -> tuple[LimitRow, ...]:
+        """The rows whose latch is shut: a person may acknowledge them."""
+        return tuple(alarm.row for alarm in self._alarms if alarm.row.latch and alarm.active.any())
+
     def state(self) -> dict[str, Any]:
         """What must survive a restart, as plain JSON: the alarms that stand."""
         return {alarm.row.name: alarm.state() for alarm in self._alarms if alarm.active.any()}

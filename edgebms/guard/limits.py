@@ -97,13 +97,17 @@ class LimitRow(msgspec.Struct, frozen=True):
     latch: bool
 
     @property
+    def over(self) -> str:
+        """When the cause of this row's alert is over."""
+        side = "below" if self.side == "above" else "above"
+        return f"{self.quantity} {side} {self.recovery:g} {self.unit} for {self.recovery_s:g} s"
+
+    @property
     def exit(self) -> str:
         """The stated way out of this row's alert and of what it blocks."""
-        side = "below" if self.side == "above" else "above"
-        clear = f"{self.quantity} {side} {self.recovery:g} {self.unit} for {self.recovery_s:g} s"
         if self.latch:
-            return f"latched: a person acknowledges it, or restarts the gateway, after {clear}"
-        return f"clears by itself after {clear}; unknown values do not clear it"
+            return f"latched: a person acknowledges it after {self.over}"
+        return f"clears by itself after {self.over}; unknown values do not clear it"
 
 
 def sources(card: CellCard, pack: PackConfig) -> dict[str, float]:

@@ -1,4 +1,5 @@
-"""The audit log: the decisions that changed an alert's level or the command, one JSON object a line, bounded.
+"""The audit log: the decisions that changed an alert's level or the command, and what people acknowledged, one JSON
+object a line, bounded.
 
 ``audit.ndjson`` grows to its share of the limit, then it becomes ``audit.1.ndjson`` and so on; the oldest goes.
 """
@@ -6,6 +7,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+
+import msgspec
 
 from edgebms.decision.types import Decision
 from edgebms.outlet.stream import ends_torn
@@ -19,6 +23,20 @@ def gist(decision: Decision) -> Gist:
     """What must change for a decision to be audited: action, mode, levels by alert."""
     command = decision.command
     return command.action, command.mode, tuple(sorted((alert.id, alert.level) for alert in decision.alerts))
+
+
+class AuditedOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="schema", tag="edgebms.order/1"):
+    """Someone acknowledged ``rule``: its latch opened at ``opened`` places and stays shut at ``stands``. uid: the user whose
+    process asked; who the person is nobody knows. time: null while no wall clock is known."""
+
+    pack: str
+    time: str | None
+    mono_ns: int
+    order: Literal["acknowledge"]
+    rule: str
+    opened: int
+    stands: int
+    uid: int
 
 
 class Audit:

@@ -27,12 +27,13 @@ from edgebms.decision.types import Decision
 from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.frame import Frame
 from edgebms.loop import PackLine
+from edgebms.order import Acknowledge, Order
 from edgebms.record import image, statefile
 from edgebms.record.allowance import Allowance
 from edgebms.record.writer import Writer
 from edgebms.vocabulary import Cause, ReasonerStatus
 
-KIND, FORMAT = "box", 1
+KIND, FORMAT = "box", 2
 
 CHUNK_BYTES = 64 << 10
 """Pieces of text that are packed and written at once."""
@@ -45,8 +46,8 @@ RETRY_NS = 1_000_000_000
 
 RANKS = {"watch": 1, "warning": 2, "critical": 3}
 STATUSES = tuple(ReasonerStatus)
-BY_FRAME, BY_TICK, TICK_ALONE = 0, 1, 2
-"""What a moment was made by: a frame, a look at a silent pack, a look that gave no decision."""
+BY_FRAME, BY_TICK, TICK_ALONE, ORDERED = 0, 1, 2, 3
+"""What a moment was made by: a frame, a look at a silent pack, a look that gave no decision, an order."""
 
 FRAMES, DECISIONS, START, SETTINGS = "frames.log.gz", "decisions.ndjson.gz", "start.state", "gateway.json"
 
@@ -157,10 +158,17 @@ class BlackBox:
         if self._box is not None:
             self._follow(now_ns)
 
+    def order(self, order: Order, now_ns: int) -> None:
+        if not self._segments:
+            return  # what it changes is in the image that the first segment begins with
+        if self._alone_ns is not None:
+            self._look_alone()
+        self._moments.append([self._frames, ORDERED, now_ns, plain_order(order)])
+
     def step(self, now_ns: int, utc_ns: int | None, faults: tuple[GatewayFault, ...]) -> None:
         kind, at_ns = (BY_FRAME, 0) if self._tick_ns is None else (BY_TICK, self._tick_ns)
         self._alone_ns = None
-        self._pending = [self._frames, kind, at_ns, now_ns, utc_ns, 0, False, [plain_fault(fault) for fault in faults]]
+        self._pending = [self._frames, kind, at_ns, now_ns, utc_ns, 0, [plain_fault(fault) for fault in faults]]
 
     def decided(self, decision: Decision, line: bytes) -> None:
         """After the step: the line stands between two events, an image may be taken."""
@@ -169,7 +177,6 @@ class BlackBox:
         if pending is None or not self._segments:
             return
         pending[5] = STATUSES.index(decision.provenance.state_student)
-        pending[6] = decision.cells is not None
         self._moments.append(pending)
         self._decisions += line + b"\n"
         if self._alerted(decision):
@@ -198,7 +205,7 @@ class BlackBox:
         return sum(segment.size for segment in self._segments) + len(self._text) + len(self._decisions)
 
     def _look_alone(self) -> None:
-        self._moments.append([self._frames, TICK_ALONE, self._alone_ns, self._alone_ns, None, 0, False, []])
+        self._moments.append([self._frames, TICK_ALONE, self._alone_ns, self._alone_ns, None, 0, []])
         self._alone_ns = None
 
     def _alerted(self, decision: Decision) -> bool:
@@ -301,6 +308,11 @@ def head_of(frame: Frame) -> bytes:
 def plain_fault(fault: GatewayFault) -> list[Any]:
     packs = sorted(fault.packs) if fault.packs is not None else None
     return [fault.rule, int(fault.level), fault.value, fault.limit, fault.unit, fault.since_ns, packs, fault.count]
+
+
+def plain_order(order: Order) -> str | None:
+    """The rule that was acknowledged; None: per-cell values were asked for."""
+    return order.rule if isinstance(order, Acknowledge) else None
 
 
 class Boxes:

@@ -21,9 +21,10 @@ from edgebms.decision.types import Decision
 from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.frame import Frame
 from edgebms.loop import PackLine
+from edgebms.order import Order
 from edgebms.record import checkpoint, statefile
 from edgebms.record.allowance import Allowance
-from edgebms.record.audit import Audit
+from edgebms.record.audit import Audit, AuditedOrder
 from edgebms.record.blackbox import BlackBox
 from edgebms.record.checkpoint import Moment, Restored, boot_id
 from edgebms.record.counters import Counters
@@ -93,6 +94,19 @@ class Recorder:
             except Exception as error:  # as above
                 self._break(error)
 
+    def order(self, order: Order, now_ns: int) -> None:
+        if not self.broken:
+            try:
+                self._box.order(order, now_ns)
+            except Exception as error:  # as above
+                self._break(error)
+
+    def acknowledged(self, entry: AuditedOrder) -> None:
+        """Into the audit log, and soon into a checkpoint: what a person has seen does not come back at a restart."""
+        if not self.broken:
+            self._urgent = True
+            self._put_audit(msgspec.json.encode(entry))
+
     def step(self, now_ns: int, utc_ns: int | None, faults: tuple[GatewayFault, ...]) -> None:
         self._utc_ns = utc_ns
         if not self.broken:
@@ -114,9 +128,8 @@ class Recorder:
         now_ns = self._now_ns = decision.mono_ns
         self.counters.take(decision, self._utc_ns)
         self._box.decided(decision, line)
-        if self._audit.changed(decision) and self._audit_allowance.left(now_ns) > 0:
-            self._audit_allowance.spend(len(line))
-            self._writer.put(lambda: self._append_audit(line), len(line), f"audit:{self.pack.name}")
+        if self._audit.changed(decision):
+            self._put_audit(line)
         standing = tuple((alert.id, alert.level) for alert in decision.alerts if alert.latched or alert.level != "watch")
         if standing != self._standing:
             self._standing = standing
@@ -148,6 +161,11 @@ class Recorder:
 
         if not self._writer.put(write, max(self._size, 1 << 16), f"checkpoint:{self.pack.name}"):
             self._writing = False
+
+    def _put_audit(self, line: bytes) -> None:
+        if self._audit_allowance.left(self._now_ns) > 0:
+            self._audit_allowance.spend(len(line))
+            self._writer.put(lambda: self._append_audit(line), len(line), f"audit:{self.pack.name}")
 
     def _append_audit(self, line: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -230,6 +248,12 @@ class Recording:
         recorder = self.recorders.get(decision.pack)
         if recorder is not None:
             recorder.decided(decision, line)
+
+    def acknowledged(self, entry: AuditedOrder) -> None:
+        """A person acknowledged a rule of the pack that ``entry`` names."""
+        recorder = self.recorders.get(entry.pack)
+        if recorder is not None:
+            recorder.acknowledged(entry)
 
     def faults(self, pack: str) -> tuple[GatewayFault, ...]:
         """What of ``pack``'s record fails now."""

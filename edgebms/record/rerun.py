@@ -17,8 +17,9 @@ from edgebms.errors import StateError
 from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.frame import Frame
 from edgebms.loop import Loop, PackLine
+from edgebms.order import Acknowledge, Order, SendCells
 from edgebms.record import blackbox, image, statefile
-from edgebms.record.blackbox import BY_FRAME, BY_TICK, STATUSES
+from edgebms.record.blackbox import BY_FRAME, BY_TICK, ORDERED, STATUSES
 from edgebms.record.recorder import fingerprint_of_line
 from edgebms.vocabulary import Level, ReasonerStatus
 from edgebms.worker import ask_inline
@@ -37,8 +38,16 @@ class Moment(NamedTuple):
     now_ns: int
     utc_ns: int | None
     status: ReasonerStatus
-    cells: bool
     faults: tuple[GatewayFault, ...]
+
+
+class Ordered(NamedTuple):
+    """An order that fell between the frames; ``frames`` as in a moment."""
+
+    frames: int
+    kind: int
+    now_ns: int
+    order: Order
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,7 @@ class Start:
     where: str
     header: dict[str, Any]
     image: dict[str, Any]
-    moments: tuple[Moment, ...]
+    moments: tuple[Moment | Ordered, ...]
     frames: int
 
     @property
@@ -89,9 +98,12 @@ def load(path: Path) -> Start:
     return Start(str(path), header, payloads[1], moments, frames)
 
 
-def moment_of(entry: list[Any], first_frame: int) -> Moment:
-    frames, kind, tick_ns, now_ns, utc_ns, status, cells, faults = entry
-    return Moment(frames - first_frame, kind, tick_ns, now_ns, utc_ns, STATUSES[status], cells, tuple(fault_of(fault) for fault in faults))
+def moment_of(entry: list[Any], first_frame: int) -> Moment | Ordered:
+    if entry[1] == ORDERED:
+        frames, kind, now_ns, rule = entry
+        return Ordered(frames - first_frame, kind, now_ns, SendCells() if rule is None else Acknowledge(rule))
+    frames, kind, tick_ns, now_ns, utc_ns, status, faults = entry
+    return Moment(frames - first_frame, kind, tick_ns, now_ns, utc_ns, STATUSES[status], tuple(fault_of(fault) for fault in faults))
 
 
 def fault_of(entry: list[Any]) -> GatewayFault:
@@ -139,33 +151,35 @@ class Rerun:
         count = 0
         for frame in frames:
             while moment is not None and moment.frames == count and moment.kind != BY_FRAME:
-                self._tick(moment, line, loop, clock)
+                self._between(moment, line, loop, clock)
                 moment = next(moments, None)
             if count == self.start.frames:
                 break
             count += 1
             self._moment = None
-            if moment is not None and moment.frames == count and moment.kind == BY_FRAME:
-                self._set(moment, line, clock)
+            if isinstance(moment, Moment) and moment.frames == count and moment.kind == BY_FRAME:
+                self._set(moment, clock)
                 moment = next(moments, None)
             else:
                 clock.set_ns(frame.time_ns)
             loop.frame(frame)
         while moment is not None and moment.kind != BY_FRAME:
-            self._tick(moment, line, loop, clock)
+            self._between(moment, line, loop, clock)
             moment = next(moments, None)
         self.missing = self.start.frames - count
         return count
 
-    def _set(self, moment: Moment, line: PackLine, clock: LogClock) -> None:
+    def _set(self, moment: Moment, clock: LogClock) -> None:
         self._moment = moment
         clock.set_ns(moment.now_ns, moment.utc_ns)
-        if moment.cells:
-            line.pipeline.arbiter.request_cells()
 
-    def _tick(self, moment: Moment, line: PackLine, loop: Loop, clock: LogClock) -> None:
+    def _between(self, moment: Moment | Ordered, line: PackLine, loop: Loop, clock: LogClock) -> None:
+        if isinstance(moment, Ordered):
+            clock.set_ns(moment.now_ns)
+            loop.order(line, moment.order)
+            return
         if moment.kind == BY_TICK:
-            self._set(moment, line, clock)
+            self._set(moment, clock)
         else:
             clock.set_ns(moment.tick_ns)
         loop.look(line, moment.tick_ns)

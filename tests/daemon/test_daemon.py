@@ -185,7 +185,7 @@ def inside(tmp_path, adapter):
     daemon = Daemon(tmp_path / "gateway.toml", Notify({"NOTIFY_SOCKET": str(manager.path), "WATCHDOG_USEC": "400000"}))
     collector = Collector()
     daemon._outlets = {"collector": Opened(None, collector)}
-    daemon._use_buses(daemon._config.bus)
+    daemon._buses.use(daemon._config)
     ended = []
 
     def serve():

@@ -107,7 +107,7 @@ def test_a_pack_overrides_a_row_by_its_name_and_keeps_its_hysteresis():
 def test_the_exit_is_stated():
     rows = parse(DEFAULT + ROW)
     assert rows["mine"].exit == "clears by itself after temperature_deviation_k above -9.5 K for 10 s; unknown values do not clear it"
-    assert rows["gas"].exit == "latched: a person acknowledges it, or restarts the gateway, after gas below 0.25 1 for 600 s"
+    assert rows["gas"].exit == "latched: a person acknowledges it after gas below 0.25 1 for 600 s"
 
 
 def test_the_catalogue_and_a_path(tmp_path: Path):

@@ -213,12 +213,15 @@ def test_acknowledging_does_not_open_what_still_holds():
     guarded.run(10)
     guarded.run(5, current_a=-400.0)
     at = round(guarded.time_s * 1e9)
+    assert [row.name for row in guarded.guard.latched()] == ["external_short"], "what stands without a latch is not told"
+    assert len(guarded.show()) > 1
     assert not guarded.guard.acknowledge("external_short", at)
     assert guarded.guard.acknowledge("gas", at)
     assert guarded.guard.acknowledge("no_such_rule", at)
     guarded.run(60)
     assert guarded.guard.acknowledge("external_short", round(guarded.time_s * 1e9))
     assert guarded.show() == ()
+    assert guarded.guard.latched() == ()
 
 
 def test_acknowledging_says_whether_all_of_it_is_gone():

@@ -13,6 +13,7 @@ from edgebms import config as configuration
 from edgebms.cli.main import main
 from edgebms.config import ShuntConfig
 from edgebms.gateway_fault import GatewayFault
+from edgebms.order import SendCells
 from edgebms.record import rerun, statefile
 from edgebms.telemetry.encode import Encoder
 from edgebms.vocabulary import Level, ReasonerStatus
@@ -53,7 +54,7 @@ def test_boxes_give_the_same_decisions_again(tmp_path, capsysbinary):
     live = Gateway(config, ask=ask, faults=faults)
     frames = list(drive(44.0, hot_from_s=14.0, dip_at_s=11.0))
     for piece in range(0, len(frames), 700):
-        live.packs["rack-1"].pipeline.arbiter.request_cells()
+        live.loop.order(live.packs["rack-1"], SendCells())
         live.run(frames[piece : piece + 700])
     live.close()
     found = boxes(tmp_path / "state")
