@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edgebms.config import Config, SocketOutlet
+from edgebms.config import Config, MetricsOutlet, MqttOutlet, SocketOutlet
 from edgebms.decision.types import Decision
 from edgebms.outlet.outlet import Gateway, Outlet
 from edgebms.outlet.sink import Sink
@@ -42,6 +42,12 @@ def wanted(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable
     found: dict[str, tuple[object, Callable[[], Outlet]]] = {"ndjson": (config.output.ndjson, lambda: ndjson(config))}
     if (settings := outlet.socket) is not None:
         found["socket"] = ((settings, packs), lambda: unix_socket(settings, packs, gateway))
+    if (mqtt := outlet.mqtt) is not None:
+        announced = tuple((pack.name, pack.profile, pack.card, pack.cells, pack.period_s) for pack in config.pack)
+        cells_s = config.output.cells_every_s
+        found["mqtt"] = ((mqtt, announced, cells_s), lambda: mqtt_broker(mqtt, packs, cells_s, gateway))
+    if (metrics_at := outlet.metrics) is not None:
+        found["metrics"] = ((metrics_at, packs), lambda: metrics(metrics_at, packs, gateway))
     return found
 
 
@@ -60,3 +66,17 @@ def unix_socket(settings: SocketOutlet, packs: tuple[str, ...], gateway: Gateway
     from edgebms.outlet.unix_socket import UnixSocket
 
     return Served("socket", UnixSocket(settings, packs, gateway.request_cells))
+
+
+def mqtt_broker(settings: MqttOutlet, packs: tuple[str, ...], cells_every_s: float, gateway: Gateway) -> Outlet:
+    from edgebms.outlet.mqtt import Mqtt
+
+    before = gateway.outlets().get("mqtt")
+    return Mqtt(settings, packs, cells_every_s, gateway.request_cells, before if isinstance(before, Mqtt) else None)
+
+
+def metrics(settings: MetricsOutlet, packs: tuple[str, ...], gateway: Gateway) -> Outlet:
+    from edgebms.outlet.metrics import Metrics
+    from edgebms.outlet.served import Served
+
+    return Served("metrics", Metrics(settings, packs, gateway))

@@ -147,7 +147,10 @@ class Served:
             self._service.shut()
             if not self._closing.is_set():
                 self._down("is gone")
-        await asyncio.sleep(0)  # let transports that were closed say so
+        clients = asyncio.all_tasks() - {asyncio.current_task()}
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
 
     async def _listen(self) -> None:
         """Until the outlet is closed, or nobody can connect any more."""
