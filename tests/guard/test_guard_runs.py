@@ -213,14 +213,24 @@ def test_acknowledging_does_not_open_what_still_holds():
     guarded.run(10)
     guarded.run(5, current_a=-400.0)
     at = round(guarded.time_s * 1e9)
-    assert [row.name for row in guarded.guard.latched()] == ["external_short"], "what stands without a latch is not told"
-    assert len(guarded.show()) > 1
     assert not guarded.guard.acknowledge("external_short", at)
     assert guarded.guard.acknowledge("gas", at)
     assert guarded.guard.acknowledge("no_such_rule", at)
     guarded.run(60)
     assert guarded.guard.acknowledge("external_short", round(guarded.time_s * 1e9))
     assert guarded.show() == ()
+
+
+def test_what_is_latched_is_told_and_nothing_else():
+    guarded = Guarded()
+    guarded.run(10)
+    assert guarded.guard.latched() == ()
+    guarded.run(5, current_a=-400.0, voltage_v=4.5)
+    assert len(guarded.show()) > 1
+    assert [row.name for row in guarded.guard.latched()] == ["external_short"]
+    guarded.run(60)
+    assert [row.name for row in guarded.guard.latched()] == ["external_short"], "over, and not yet seen by anyone"
+    guarded.guard.acknowledge("external_short", round(guarded.time_s * 1e9))
     assert guarded.guard.latched() == ()
 
 
