@@ -48,6 +48,8 @@ def wanted(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable
         found["mqtt"] = ((mqtt, announced, cells_s), lambda: mqtt_broker(mqtt, packs, cells_s, gateway))
     if (metrics_at := outlet.metrics) is not None:
         found["metrics"] = ((metrics_at, packs), lambda: metrics(metrics_at, packs, gateway))
+    if config.outlet.can:
+        found |= inverters(config, gateway)
     return found
 
 
@@ -80,3 +82,19 @@ def metrics(settings: MetricsOutlet, packs: tuple[str, ...], gateway: Gateway) -
     from edgebms.outlet.served import Served
 
     return Served("metrics", Metrics(settings, packs, gateway))
+
+
+def inverters(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable[[], Outlet]]]:
+    """One for each ``[[outlet.can]]``."""
+    from edgebms.outlet.can_check import check, summed
+    from edgebms.outlet.can_out import CanOut
+
+    check(config)
+    found: dict[str, tuple[object, Callable[[], Outlet]]] = {}
+    for settings in config.outlet.can:
+        packs = summed(settings, config)
+        found[f"can-{settings.bus}"] = (
+            (settings, packs, config.site),
+            lambda settings=settings, packs=packs: CanOut(settings, packs, config.site, gateway),  # type: ignore[misc]
+        )
+    return found

@@ -49,6 +49,8 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"{pack.name} limits {pack.limits}", lambda pack=pack: f"{len(load_limits(pack.limits, load_card(pack.card), pack))} rows")  # type: ignore[misc]
     for i, bus in enumerate(config.bus):
         attempt(f"bus {bus.name}", lambda i=i, bus=bus: describe_bus(bus, f"{args.config}: bus[{i}]"))  # type: ignore[misc]
+    if config.outlet.can:
+        attempt("inverter frames", lambda: describe_inverters(config, str(args.config)))
     if config.students.state:
         attempt(f"student {config.students.state}", lambda: load_student(config.students.state).describe())
     if config.record.folder:
@@ -82,6 +84,16 @@ def describe_bus(bus: Any, where: str) -> str:
 
     check_bus(bus, where)
     return f"{bus.interface} {bus.channel or ''}, {'may transmit' if bus.transmit else 'listen-only'}"
+
+
+def describe_inverters(config: Any, where: str) -> str:
+    from edgebms.outlet.can_check import check, summed
+
+    check(config, where)
+    return "; ".join(
+        f"{settings.protocol} on {settings.bus}, packs {', '.join(pack.name for pack in summed(settings, config))}"
+        for settings in config.outlet.can
+    )
 
 
 def describe_shunt(pack: Any) -> str:
