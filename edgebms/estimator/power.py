@@ -56,6 +56,7 @@ class Power:
         self._charge_a = 0.0
         self._discharge_a = 0.0
         self._time_ns: int | None = None
+        self._blind = False
 
     def step(
         self,
@@ -76,8 +77,6 @@ class Power:
         # What keeps every cell inside its voltage limits, from where it stands at the present current.
         charge_voltage_a = current_a + float(np.minimum.reduce((limits.voltage_max_v - voltage_v) / resistance_ohm))
         discharge_voltage_a = -current_a + float(np.minimum.reduce((voltage_v - limits.voltage_min_v) / resistance_ohm))
-        reasons: list[str] = []
-        hard = True
         # One NaN among the cells is a NaN in its extreme: nothing is known of the pack's weakest cell then.
         if math.isfinite(t_max + soc_max + charge_voltage_a):
             worst = float(np.fmax.reduce(soh_resistance))
@@ -109,10 +108,18 @@ class Power:
             )
             charge_v = self._charge_v(v_max, float(np.add.reduce(voltage_v)) / self._cells)
         else:
-            charge_a = discharge_a = 0.0
-            reasons = ["charge_unknown", "discharge_unknown"]
-            charge_v = self._cells * limits.voltage_float_v
-        self._ramp(now_ns, charge_a, discharge_a, hard)
+            # Zero while nothing is known; but the discharge limit comes back where it stood: one lost reading must not make
+            # it rise from zero again, which an inverter would take for an empty battery.
+            self._time_ns, self._charge_a, self._blind = now_ns, 0.0, True
+            return PowerLimits(
+                0.0,
+                0.0,
+                self._cells * limits.voltage_float_v,
+                self._cells * limits.voltage_min_v,
+                ("charge_unknown", "discharge_unknown"),
+            )
+        self._ramp(now_ns, charge_a, discharge_a, hard or self._blind)  # what was last known may be long ago
+        self._blind = False
         return PowerLimits(
             self._charge_a * self._parallel,
             self._discharge_a * self._parallel,

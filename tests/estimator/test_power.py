@@ -104,4 +104,11 @@ def test_limits_rise_slowly_and_fall_at_once_when_a_cell_is_lost():
     assert power.step(10_000_000_000, **good).charge_a == pytest.approx(FULL_CHARGE_A / 2)
     assert power.step(30_000_000_000, **good).charge_a == pytest.approx(FULL_CHARGE_A)
     lost = good | {"voltage_v": np.where(np.arange(CELLS) == 2, np.nan, 3.7)}
-    assert power.step(30_100_000_000, **lost).charge_a == 0
+    gone = power.step(30_100_000_000, **lost)
+    assert gone.charge_a == 0 and gone.discharge_a == 0
+    back = power.step(30_200_000_000, **good)
+    assert back.charge_a < 0.01 * FULL_CHARGE_A, "a charger is not thrown from 0 to full"
+    assert back.discharge_a == pytest.approx(FULL_DISCHARGE_A), "a house is not darkened by one lost reading"
+    power.step(30_300_000_000, **lost)
+    empty = power.step(3_600_000_000_000, **(good | {"soc": np.full(CELLS, 0.0)}))
+    assert empty.discharge_a == 0, "what was known an hour ago is no reason for a slow fall"
