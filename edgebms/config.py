@@ -162,7 +162,8 @@ class MqttOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     tls: on unless turned off by name; the broker's certificate is verified against ca_file, or the system's store
     where that is "". cert_file, key_file: our own, where the broker asks for one. password_file: a file with the
-    password alone, so that it stands in no configuration. topic: before every topic of ours. every_s: how often a
+    password alone, so that it stands in no configuration. plain_password: it may travel unencrypted, which is refused
+    otherwise unless the broker is on this machine. topic: before every topic of ours. every_s: how often a
     pack's state goes out; what changes an alert or the action goes at once. discovery: Home Assistant's
     discovery prefix, "" = none.
     """
@@ -175,6 +176,7 @@ class MqttOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key_file: str = ""
     username: str = ""
     password_file: str = ""
+    plain_password: bool = False
     client_id: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9_-]*$")] = ""
     topic: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[^#+\s]+$")] = "edgebms"
     every_s: Annotated[float, Meta(ge=0, le=3600)] = 1.0

@@ -55,7 +55,7 @@ def _lines(decision: Decision) -> Iterator[str]:
     if not decision.alerts:
         yield "No alert stands."
     for alert in decision.alerts:
-        yield from _alert(alert)
+        yield from alert_lines(alert)
     yield ""
     yield from _command(decision.command)
     yield ""
@@ -64,7 +64,8 @@ def _lines(decision: Decision) -> Iterator[str]:
     yield from _quality(decision)
 
 
-def _alert(alert: Alert) -> Iterator[str]:
+def alert_lines(alert: Alert) -> Iterator[str]:
+    """One alert: a headline, then a line for each piece of evidence and what else is known of it."""
     since = f", since {alert.since}" if alert.since is not None else ""
     by = " and ".join(alert.raised_by)
     yield f"{alert.level.upper()}: {words(alert.hazard)}{place(alert.cell, alert.probe)}{since} (for {plain(alert.standing_s)} s), raised by {by}."
