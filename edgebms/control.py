@@ -31,7 +31,7 @@ class AcknowledgeAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ta
 class SelftestAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="verb", tag="selftest"):
     """seconds: how long the test alarm stands."""
 
-    seconds: Annotated[float, Meta(ge=1, le=60)] = 5.0
+    seconds: Annotated[float, Meta(ge=1, le=600)] = 5.0
 
 
 class StatusAsk(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="verb", tag="status"):
@@ -81,12 +81,14 @@ class BusStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class OutletStatus(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """dropped: cyclic decisions that found no room; lost_changes: others; failed: attempts that raised. faults: what stands."""
+    """dropped: cyclic decisions that found no room; lost_changes: others; failed: attempts that raised. sent: frames, of
+    an outlet that counts them. faults: what stands."""
 
     name: str
     dropped: int
     lost_changes: int
     failed: int
+    sent: int | None
     faults: tuple[str, ...]
 
 

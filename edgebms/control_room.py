@@ -98,7 +98,14 @@ class ControlRoom:
                 for bus in running.gateway.buses().values()
             ),
             outlets=tuple(
-                OutletStatus(name, outlet.dropped, outlet.lost_changes, outlet.failed, tuple(fault.rule for fault in outlet.faults(now_ns)))
+                OutletStatus(
+                    name,
+                    outlet.dropped,
+                    outlet.lost_changes,
+                    outlet.failed,
+                    getattr(outlet, "sent", None),
+                    tuple(fault.rule for fault in outlet.faults(now_ns)),
+                )
                 for name, outlet in running.gateway.outlets().items()
             ),
             faults=tuple(fault.rule for fault in (*running.faults, *self.faults(now_ns))),
