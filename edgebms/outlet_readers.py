@@ -50,6 +50,8 @@ def readers(config: Config) -> dict[str, Reader]:
         found["mqtt"] = lambda watch: read_mqtt(mqtt, watch)
     if (metrics := outlet.metrics) is not None:
         found["metrics"] = lambda watch: read_metrics(metrics.listen, watch)
+    if (page := outlet.page) is not None:
+        found["page"] = lambda watch: read_page(page.listen, watch)
     return found
 
 
@@ -61,8 +63,9 @@ def shows(decision: Any) -> bool:
 def tell(line: bytes, watch: Watch) -> None:
     try:
         decision = json.loads(line)
+        decision = decision.get("decision", decision)  # the page's events carry it in a shell
         watch.told(decision["pack"], shows(decision))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return  # no decision: what is not seen is told in the end
 
 
@@ -175,6 +178,18 @@ def read_metrics(listen: str, watch: Watch) -> None:
             if one.name == "edgebms_decision_valid":
                 watch.told(one.labels["pack"], one.labels["pack"] in testing)
         watch.stop.wait(2 * LOOK_S)
+
+
+def read_page(listen: str, watch: Watch) -> None:
+    """The events that a browser on the page gets."""
+    events = fetch(listen, "/events")
+    watch.ready()
+    while not watch.stop.is_set():
+        line = events.readline()  # a beat comes each second, or it times out
+        if not line:
+            raise GatewayError("the page's events ended", mend="are there more viewers than it takes?")
+        if line.startswith(b"data: "):
+            tell(line.removeprefix(b"data: "), watch)
 
 
 def fetch(listen: str, path: str) -> http.client.HTTPResponse:
