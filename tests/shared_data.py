@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -23,4 +25,13 @@ def missing(reason: str) -> None:
     """Skip with ``reason`` on a user's machine; in CI a missing part is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
+
+
+def needed(module: str) -> ModuleType:
+    """The optional ``module``; where it is not installed the whole file is missing."""
+    try:
+        return import_module(module)
+    except ImportError:
+        missing(f"{module} is not installed (pip install 'edgebms[test]')")
+        raise

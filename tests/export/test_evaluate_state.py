@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shared_data import needed
 
 from edgebms.cellcard import load_card
 from edgebms.estimator.kalman import Kalman
@@ -17,7 +18,7 @@ from export.state_logs import find_logs, plan, read_state_log
 sys.path.insert(0, str(Path(__file__).parent.parent / "estimator"))
 from simulated import drive, simulate
 
-pyarrow = pytest.importorskip("pyarrow")
+pyarrow = needed("pyarrow")
 CARD = load_card("lg_hg2")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import jsonschema
 import numpy as np
 import pytest
-from shared_data import shared
+from shared_data import needed, shared
 
 from edgebms.assembly import build_lines
 from edgebms.clock import LogClock
@@ -25,7 +25,7 @@ from edgebms.worker import ask_inline
 from hil import candump
 from hil.encode_bdf import frames
 
-pq = pytest.importorskip("pyarrow.parquet")
+pq = needed("pyarrow.parquet")
 
 PERIOD_S = {"car1": 1.0, "car2": 30.0, "car3": 10.0}
 PARALLEL = 40

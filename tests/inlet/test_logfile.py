@@ -10,7 +10,7 @@ import can
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_data import shared
+from shared_data import needed, shared
 
 from edgebms.errors import LogError
 from edgebms.inlet.frame import Frame
@@ -74,7 +74,7 @@ def test_each_format_gives_the_recorded_frames(tmp_path: Path, suffix: str):
 
 
 def test_mf4_gives_the_recorded_frames(tmp_path: Path):
-    pytest.importorskip("asammdf")
+    needed("asammdf")
     frames = list(open_log(record(tmp_path / "log.mf4", MESSAGES)))
     assert [(frame.arbitration_id, frame.data) for frame in frames] == [(m.arbitration_id, bytes(m.data)) for m in MESSAGES]
 

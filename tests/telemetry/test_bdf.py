@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from shared_data import shared
+from shared_data import needed, shared
 
 from edgebms.config import PackConfig
 from edgebms.errors import LogError
@@ -36,7 +36,7 @@ def read(path: Path, cells: int, probes: int) -> list:
 
 
 def test_a_real_vehicle_day_gives_its_own_values():
-    pq = pytest.importorskip("pyarrow.parquet")
+    pq = needed("pyarrow.parquet")
     path = shared("data/fault/train/baticm_ev/car1_2021-05-05.parquet")
     table = pq.read_table(path)
     cells = np.column_stack([table[f"cell_voltage_{i:03d}"].to_numpy() for i in range(1, 97)])

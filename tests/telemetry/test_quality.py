@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from shared_data import shared
+from shared_data import needed, shared
 
 from edgebms.telemetry.quality import AllFrozenWatch, FrozenWatch, SumCheck
 from edgebms.telemetry.runaway_view import detection_s, worst_s
@@ -81,7 +81,7 @@ def test_a_sum_must_be_off_for_its_hold_time() -> None:
 
 def sweeps(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(time_s, cells, probes, pack voltage) of a recorded day."""
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = needed("pyarrow.parquet")
     table = parquet.read_table(path)
 
     def columns(pattern: str) -> np.ndarray:
