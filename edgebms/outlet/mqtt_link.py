@@ -116,7 +116,9 @@ class Link:
             if self._answer is not None:
                 raise LinkLost(self._answer) from None
             if not self._answered and "answer" not in str(lost):
-                raise LinkLost(f"{lost} before the broker had answered: does it speak MQTT 5?") from None
+                raise LinkLost(
+                    f"{lost} before the broker had answered: does it speak MQTT 5{'' if settings.tls else ', without TLS'}?"
+                ) from None
             raise
         except (OSError, ValueError) as error:  # ValueError: a host name that is none
             self.drop()
@@ -191,6 +193,8 @@ def reason_of(error: Exception, settings: MqttOutlet) -> str:
         return f"no TLS with {at}: {error.reason or error}{hint}"
     if isinstance(error, socket.gaierror):
         return f"{settings.host} cannot be found: {error.strerror}"
+    if settings.tls and (isinstance(error, ConnectionResetError) or "handshake" in str(error)):
+        return f"no TLS with {at}: {error.strerror if isinstance(error, OSError) and error.strerror else 'no answer'} (is this a port without TLS?)"
     if isinstance(error, TimeoutError):
         return f"{at} does not answer"
     if isinstance(error, OSError) and error.filename is not None:
