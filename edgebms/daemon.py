@@ -28,6 +28,7 @@ from edgebms.decision.types import Decision, encode
 from edgebms.desk import Desk, DeskFull
 from edgebms.errors import EdgebmsError
 from edgebms.gateway_fault import GatewayFault
+from edgebms.inlet.frame import Frame
 from edgebms.inlet.inbox import Inbox
 from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
@@ -36,9 +37,10 @@ from edgebms.outlet.outlet import Gateway
 from edgebms.outlets import Opened, open_outlets
 from edgebms.record.recorder import Recording
 from edgebms.reload import Building, carry_over, load
+from edgebms.rigclock import RigClock
 from edgebms.vocabulary import Level
 from edgebms.wallclock import synchronised
-from edgebms.worker import Worker
+from edgebms.worker import Worker, ask_inline
 
 TICK_S = 0.1
 BACKLOG_S = 1.0
@@ -57,11 +59,13 @@ class Daemon:
     """``run`` returns the exit code: 0 after SIGTERM or SIGINT. Raises EdgebmsError where the first
     configuration is wrong; a wrong one at a reload is a fault that is told, and the old one goes on."""
 
-    def __init__(self, path: Path, notify: Notify | None = None, opener: OutletOpener = open_outlets) -> None:
+    def __init__(
+        self, path: Path, notify: Notify | None = None, opener: OutletOpener = open_outlets, clock: MonotonicClock | RigClock | None = None
+    ) -> None:
         self._path = path
         self._open_outlets = opener
         self._notify = notify or Notify()
-        self._clock = MonotonicClock(synchronised())
+        self._clock = clock or MonotonicClock(synchronised())
         self._clock_due_ns = 0
         self._inbox = Inbox()
         self._buses = Buses(self._clock, self._inbox)
@@ -71,6 +75,7 @@ class Daemon:
         self._gateway = Gateway(
             lambda: self._buses.live, lambda: {name: opened.outlet for name, opened in self._outlets.items()}, self._request_cells
         )
+        self._emitted = 0
         self._stopping = False
         self._reload_asked = False
         self._building: Building | None = None
@@ -91,7 +96,7 @@ class Daemon:
         signal.signal(signal.SIGINT, self._on_stop)
         signal.signal(signal.SIGHUP, self._on_reload)
         try:
-            self._buses.use(self._config)
+            self._use_buses()
             self._outlets = self._open_outlets(self._config, self._gateway, {})
             self._control.use(self._config.control)
             # what was built so far stays: the collector need not look at it again and again
@@ -99,7 +104,10 @@ class Daemon:
             gc.freeze()
             self._notify.ready(self._status())
             say(f"ready: {self._status()}", NOTICE)
-            self._serve()
+            if isinstance(self._clock, RigClock):
+                self._serve_rig(self._clock)
+            else:
+                self._serve()
         finally:
             self._notify.stopping()
             self._close()
@@ -116,23 +124,45 @@ class Daemon:
             wait_ns = ticked_ns + tick_ns - clock.now_ns()
             frame = inbox.get(max(wait_ns, 0) / 1e9) if wait_ns > 0 or inbox else None
             if frame is not None:
-                try:
-                    self._loop.frame(frame, frame.time_ns)
-                    self._loop.settle()
-                except Exception:  # one pack's line: the others and the next frame go on
-                    self._failed()
+                self._take(frame)
             if self._desk:
                 self._desk.serve()
             now_ns = clock.now_ns()
             if now_ns - ticked_ns < (backlog_ns if inbox else tick_ns):
                 continue
             ticked_ns = now_ns
-            try:
-                self._loop.tick()
-                self._loop.settle()
-            except Exception:  # as above
-                self._failed()
-            self._attend(now_ns)
+            self._tick(now_ns)
+
+    def _serve_rig(self, clock: RigClock) -> None:
+        """As ``_serve``, but time moves with the rig's frames alone, each of which is answered."""
+        while not self._stopping:
+            frame = self._inbox.get(TICK_S)
+            if self._desk:
+                self._desk.serve()
+            if frame is None:
+                self._attend(clock.now_ns())
+                continue
+            barrier = clock.barrier
+            if not clock.take(frame):
+                self._take(frame)
+            elif clock.barrier != barrier:
+                self._tick(clock.now_ns())
+                self._notify.rig(clock.barrier, self._emitted)
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            self._loop.frame(frame, frame.time_ns)
+            self._loop.settle()
+        except Exception:  # one pack's line: the others and the next frame go on
+            self._failed()
+
+    def _tick(self, now_ns: int) -> None:
+        try:
+            self._loop.tick()
+            self._loop.settle()
+        except Exception:  # as above
+            self._failed()
+        self._attend(now_ns)
 
     def _attend(self, now_ns: int) -> None:
         """What is looked at each tick."""
@@ -151,6 +181,7 @@ class Daemon:
 
     def _emit(self, decision: Decision) -> None:
         line = encode(decision)
+        self._emitted += 1
         for opened in self._outlets.values():
             opened.outlet.offer(decision, line)
         self._recording.offer(decision, line)
@@ -196,10 +227,16 @@ class Daemon:
     def _build(self, config: Config) -> dict[str, PackLine]:
         if self._deadline_ms != config.students.deadline_ms or self._worker.hangs:
             self._worker, self._deadline_ms = Worker(self._clock, config.students.deadline_ms / 1e3), config.students.deadline_ms
-        return build_lines(config, self._worker.ask)
+        # a clock that stands still while a student thinks has no deadline
+        return build_lines(config, ask_inline if isinstance(self._clock, RigClock) else self._worker.ask)
 
     def _make_loop(self) -> Loop:
         return Loop(self._lines.values(), self._clock, self._emit, self._clock.now_ns, self._faults)
+
+    def _use_buses(self) -> None:
+        if isinstance(self._clock, RigClock):
+            self._clock.use(bus.name for bus in self._config.bus)
+        self._buses.use(self._config)
 
     def _status(self) -> str:
         return f"{len(self._config.pack)} pack(s) on {', '.join(bus.name for bus in self._config.bus)}"
@@ -258,7 +295,7 @@ class Daemon:
         self._swap_recording(old)
         self._lines = self._recording.attach(config, lines, restore=False)
         self._loop = self._make_loop()
-        self._buses.use(config)
+        self._use_buses()
         self._control.use(config.control)
         for name, opened in self._outlets.items():
             if outlets.get(name) is not opened:

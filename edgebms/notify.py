@@ -40,6 +40,10 @@ class Notify:
     def stopping(self) -> None:
         self._send("STOPPING=1")
 
+    def rig(self, barrier: int, decisions: int) -> None:
+        """To the rig that holds the clock: all that came before its ``barrier``-th time frame is done (``rigclock.py``)."""
+        self._send(f"X_EDGEBMS_BARRIER={barrier}", f"X_EDGEBMS_DECISIONS={decisions}")
+
     def watchdog(self) -> None:
         self._send("WATCHDOG=1")
 
