@@ -126,7 +126,7 @@ SECOND = frozenset({"pair_a", "looked"})
 
 def take(group: Group, rows: Rows) -> Group:
     """A copy of some packs."""
-    return replace(group, **{name: array.take(rows, axis=name in SECOND) for name, array in arrays(group)})
+    return replace(group, **{name: array.take(rows, axis=int(name in SECOND)) for name, array in arrays(group)})
 
 
 def put(group: Group, rows: Rows, part: Group) -> None:
@@ -141,7 +141,7 @@ def put(group: Group, rows: Rows, part: Group) -> None:
 
 def stack(parts: list[Group]) -> Group:
     """Packs of several groups behind each other."""
-    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=name in SECOND) for name, _ in arrays(parts[0])}
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=int(name in SECOND)) for name, _ in arrays(parts[0])}
     return replace(parts[0], **joined)
 
 

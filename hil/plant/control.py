@@ -1,0 +1,71 @@
+"""The pack's own hardware between a request and its current: charger, current limits near the cells' limits, contactors."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.plant.curves import EXCHANGE, R0
+from hil.plant.packs import Packs
+
+Floats = NDArray[np.float64]
+
+COLD_FROM_C, COLD_FULL_C = 0.0, 15.0
+"""Charge current is cut from COLD_FULL_C down, to nothing at COLD_FROM_C."""
+PUMP_FROM_C, PUMP_LEAST, CHILL_FROM_C = 24.0, 0.4, 32.0
+"""The pump runs up, and the chiller starts, with the hottest cell."""
+FUSE_C_RATE, FUSE_S = 12.0, 1.5
+PRECHARGE_S = 0.4
+"""Time constant of the link capacitor through the precharge resistor."""
+
+
+class Control:
+    """One row a pack, (p, 1). high_v, low_v: where charge and discharge taper off at the outermost cell. charge_a, discharge_a:
+    commanded limits (>= 0). closed: 1 = contactors closed. cold_charge: 1 = the cold does not cut the charge current.
+    pump: factor on the coolant's flow (a fault's); cool: 1 = cooling commanded. short_a: what flows through a short across the pack (<= 0); short_seen: 1 = the shunt is in its path."""
+
+    def __init__(self, packs: Packs) -> None:
+        count = len(packs.state.soc)
+
+        def full(value: float) -> Floats:
+            return np.full((count, 1), float(value))
+
+        self.high_v, self.low_v = full(packs.curves.voltage_max_v), full(packs.curves.voltage_min_v)
+        self.charge_a, self.discharge_a = full(np.inf), full(np.inf)
+        self.factor, self.closed, self.cold_charge = full(1), full(1), full(0)
+        self.pump, self.cool = full(1), full(0)
+        self.short_a, self.short_seen = full(0), full(1)
+        self.through_a = full(0)
+        self._over_s, self.link = full(0), full(1)
+
+    def current(self, packs: Packs, request_a: Floats, step_s: float) -> Floats:
+        """The current through the string for the coming step, A, (p,); ``request_a`` (p,)."""
+        state, parallel = packs.state, packs.build.parallel
+        wish = request_a.reshape(-1, 1) * self.factor
+        # ohms of the string's weakest answer: what one more ampere does to a cell's voltage
+        ohm = state.looked[R0].max(axis=1, keepdims=True) * 1.5 + 0.05 / state.looked[EXCHANGE].min(axis=1, keepdims=True)
+        gain = 0.7 * parallel / ohm
+        top, bottom = state.voltage_v.max(axis=1, keepdims=True), state.voltage_v.min(axis=1, keepdims=True)
+        most = np.maximum(self.through_a + gain * (self.high_v - top), 0.0)
+        least = np.minimum(self.through_a - gain * (bottom - self.low_v), 0.0)
+        hottest_c = state.temperature_c.max(axis=1, keepdims=True)
+        packs.effects.pump = self.pump * np.where(self.cool > 0, 1.0, np.clip((hottest_c - PUMP_FROM_C) / 5.0, PUMP_LEAST, 1.0))
+        packs.effects.chill = np.maximum(self.cool, np.clip((hottest_c - CHILL_FROM_C) / 3.0, 0.0, 1.0))
+        coldest_c = state.temperature_c.min(axis=1, keepdims=True)
+        warmth = np.clip((coldest_c - COLD_FROM_C) / (COLD_FULL_C - COLD_FROM_C), 0.0, 1.0)
+        cold_a = np.where(self.cold_charge > 0, np.inf, warmth * packs.curves.capacity_ah * parallel)
+        through = np.clip(wish, -self.discharge_a, np.minimum(self.charge_a, cold_a))
+        through = np.clip(through, least, most)
+        self.through_a = through * (self.closed > 0)
+        # precharge: the link follows the pack's voltage before the contactors carry the load
+        self.link += (self.closed - self.link) * -np.expm1(-step_s / PRECHARGE_S)
+        total = self.through_a + self.short_a * (self.closed > 0)
+        beyond = np.abs(total) > FUSE_C_RATE * packs.curves.capacity_ah * parallel
+        self._over_s = np.where(beyond, self._over_s + step_s, 0.0)
+        self.closed[self._over_s > FUSE_S] = 0.0  # the fuse: open for good
+        return total[:, 0]
+
+    def shunt_a(self, total_a: Floats) -> Floats:
+        """What the shunt sees of ``total_a`` (p,)."""
+        unseen = self.short_a * (self.closed > 0) * (1.0 - self.short_seen)
+        return total_a - unseen[:, 0]

@@ -1,0 +1,202 @@
+"""Is a fault *detectable*: does some quantity of the recording depart from its healthy twin's by 4 healthy sigmas?
+
+Each quantity can be computed from the recording of one pack, without the twin: it is relative to the pack (its median cell, its first window)
+or to its card. The twin has the same seed, so the difference is the fault's; sigma is the standard deviation of the quantity over
+all healthy runs of the batch, and no less than ``FLOOR``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hil.plant.curves import OCV_STEP, OCV_WIDTH, SOC_LOW, T_LOW_C, T_STEP_K, Curves
+from hil.plant.packs import Packs
+from hil.plant.sense import Sampled
+
+Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+
+WINDOW_S = 300.0
+FLOOR = {
+    "cell level, V": 5e-4,
+    "cell change, V": 3e-4,
+    "cell resistance, ohm": 1e-6,
+    "cell dip, V": 1e-3,
+    "cell jump, V": 1e-3,
+    "cell stillness, 1": 0.1,
+    "cells missing, 1": 0.005,
+    "probe level, K": 0.1,
+    "probe change, K": 0.05,
+    "probe rise, K": 0.05,
+    "probe stillness, 1": 0.1,
+    "probes missing, 1": 0.005,
+    "pack warming, K": 0.2,
+    "pack temperature spread, K": 0.2,
+    "charge against voltage, 1": 0.002,
+    "sum against pack, V": 0.05,
+    "beyond the limits, V": 0.005,
+    "current, 1/h": 0.05,
+    "insulation, decades": 0.02,
+    "gas, 1": 0.01,
+}
+"""Least sigma of each quantity: what sensors of this kind cannot tell apart."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """Recordings of many rows (packs and twins) side by side: arrays (t, rows, ...) in float32."""
+
+    time_s: Floats
+    cell_voltage_v: Singles
+    temperature_c: Singles
+    current_a: Singles
+    voltage_v: Singles
+    insulation_ohm: Singles
+    gas: Singles
+
+    @classmethod
+    def empty(cls, snapshots: int, rows: int, cells: int, probes: int) -> Seen:
+        def blank(*shape: int) -> Singles:
+            return np.empty((snapshots, rows, *shape), np.float32)
+
+        return cls(np.zeros(snapshots), blank(cells), blank(probes), blank(), blank(), blank(), blank())
+
+    def put(self, at: int, sampled: Sampled) -> None:
+        self.time_s[at] = sampled.time_s
+        for name in ("cell_voltage_v", "temperature_c", "current_a", "voltage_v", "insulation_ohm", "gas"):
+            getattr(self, name)[at] = getattr(sampled, name)
+
+
+def departures(
+    curves: Curves, packs: Packs, seen: Seen, period_s: float, twin_row: dict[int, int], healthy: NDArray[np.intp]
+) -> dict[int, tuple[float, str]]:
+    """For each pack with a twin: (largest departure in healthy sigmas, the quantity's name)."""
+    capacity_ah = (packs.build.capacity_as.mean(axis=1) * packs.build.parallel[:, 0]) / 3600.0
+    wanted = sorted({*twin_row, *twin_row.values(), *(int(row) for row in healthy)})
+    measured = {row: quantities(curves, seen, row, period_s, float(capacity_ah[row])) for row in wanted}
+    sigma = {}
+    for name, floor in FLOOR.items():
+        pooled = np.concatenate([measured[int(row)][name].ravel() for row in healthy]) if healthy.size else np.zeros(0)
+        known = pooled[np.isfinite(pooled)]
+        sigma[name] = max(floor, float(known.std()) if known.size > 1 else floor)
+    out = {}
+    for pack, twin in twin_row.items():
+        best = (0.0, "")
+        for name in FLOOR:
+            apart = np.abs(measured[pack][name] - measured[twin][name]) / sigma[name]
+            largest = float(np.nanmax(apart)) if np.isfinite(apart).any() else 0.0
+            best = max(best, (largest, name))
+        out[pack] = best
+    return out
+
+
+def quantities(curves: Curves, seen: Seen, row: int, period_s: float, capacity_ah: float) -> dict[str, Floats]:
+    """All quantities of one row, by name: (windows, cells or probes or 1)."""
+    width = max(2, round(WINDOW_S / period_s))
+    windows = max(1, len(seen.time_s) // width)
+    used = min(windows * width, len(seen.time_s))
+    width = used // windows
+    used = windows * width
+
+    def cut(values: Singles) -> Singles:
+        return values[:used].reshape(windows, width, -1)
+
+    cells, probes = cut(seen.cell_voltage_v[:, row]), cut(seen.temperature_c[:, row])
+    current = cut(seen.current_a[:, row])[:, :, 0]
+    with np.errstate(all="ignore"):
+        return {
+            **of_cells(cells, current),
+            **of_probes(probes, period_s),
+            **of_pack(curves, cells, probes, current, seen, row, period_s, capacity_ah, cut),
+        }
+
+
+def of_cells(cells: Singles, current: Singles) -> dict[str, Floats]:
+    missing = np.isnan(cells)
+    whole = not missing.any()
+    mean = (cells.mean(axis=1) if whole else nanmean(cells)).astype(float)
+    level = mean - np.nanmedian(mean, axis=1, keepdims=True)
+    swing = (current - current.mean(axis=1, keepdims=True)).astype(np.float32)
+    filled = cells if whole else np.where(missing, mean[:, None, :].astype(np.float32), cells)
+    # how far each cell answers to the current, against the median cell
+    answer = np.matmul(swing[:, None, :], filled - mean[:, None, :].astype(np.float32))[:, 0, :].astype(float)
+    power = (swing.astype(float) ** 2).sum(axis=1)[:, None]
+    # a window without current says nothing: its answer shrinks to 0
+    ohm = answer / (power + 1e-3 * len(swing[0]) * max(float(np.abs(current).max()), 0.1) ** 2)
+    steps = np.diff(filled, axis=1)
+    steps -= steps.mean(axis=2, keepdims=True)
+    still = np.log10(filled.std(axis=1).astype(float) + 1e-4)
+    return {
+        "cell level, V": level,
+        "cell change, V": level - level[:1],
+        "cell resistance, ohm": ohm - np.median(ohm, axis=1, keepdims=True),
+        "cell dip, V": steps.min(axis=1).astype(float),
+        "cell jump, V": steps.max(axis=1).astype(float),
+        "cell stillness, 1": still - np.median(still, axis=1, keepdims=True),
+        "cells missing, 1": missing.mean(axis=1),
+    }
+
+
+def of_probes(probes: Singles, period_s: float) -> dict[str, Floats]:
+    missing = np.isnan(probes)
+    mean = nanmean(probes).astype(float)
+    level = mean - np.nanmedian(mean, axis=1, keepdims=True)
+    lag = max(1, min(round(60.0 / period_s), probes.shape[1] - 1))
+    rise = probes[:, lag:] - probes[:, :-lag]
+    rise = rise - np.nanmean(rise, axis=2, keepdims=True)
+    still = np.log10(np.nanstd(probes, axis=1).astype(float) + 0.05)
+    return {
+        "probe level, K": level,
+        "probe change, K": level - level[:1],
+        "probe rise, K": np.nanmax(np.where(np.isnan(rise), -np.inf, rise), axis=1).astype(float),
+        "probe stillness, 1": still - np.nanmedian(still, axis=1, keepdims=True),
+        "probes missing, 1": missing.mean(axis=1),
+    }
+
+
+def of_pack(
+    curves: Curves, cells: Singles, probes: Singles, current: Singles, seen: Seen, row: int, period_s: float, capacity_ah: float, cut: object
+) -> dict[str, Floats]:
+    mean_c = nanmean(probes).astype(float)
+    pack_c = np.nanmean(mean_c, axis=1, keepdims=True)
+    used = cells.shape[0] * cells.shape[1]
+    middle_v = np.nanmedian(nanmean(cells).astype(float), axis=1)
+    mean_a = current.astype(float).mean(axis=1)
+    moved_ah = np.cumsum(current.astype(float).ravel()).reshape(current.shape).mean(axis=1) * period_s / 3600.0
+    # one resistance for the pack's mean cell, from all windows that differ in current
+    apart = np.vstack([mean_a, moved_ah, np.ones_like(mean_a)]).T
+    fit = np.linalg.lstsq(apart, middle_v, rcond=None)[0] if len(mean_a) > 4 else np.zeros(3)
+    soc = soc_of(curves, middle_v - np.clip(fit[0], 0.0, None) * mean_a)
+    total = seen.voltage_v[:used, row].astype(float) - np.nansum(cells, axis=2).ravel()
+    total[np.isnan(cells).any(axis=2).ravel()] = np.nan
+    highest, lowest = np.nanmax(cells, axis=(1, 2)), np.nanmin(cells, axis=(1, 2))
+    beyond = np.maximum(highest - curves.voltage_max_v, 0.0) + np.maximum(curves.voltage_min_v - lowest, 0.0)
+    shape = (cells.shape[0], -1)
+    return {
+        "pack warming, K": pack_c - pack_c[:1],
+        "pack temperature spread, K": np.nanmax(mean_c, axis=1, keepdims=True) - np.nanmin(mean_c, axis=1, keepdims=True),
+        "charge against voltage, 1": ((soc - soc[0]) - (moved_ah - moved_ah[0]) / capacity_ah)[:, None],
+        "sum against pack, V": np.nanmean(total.reshape(shape), axis=1)[:, None],
+        "beyond the limits, V": beyond.astype(float)[:, None],
+        "current, 1/h": np.abs(current).max(axis=1).astype(float)[:, None] / capacity_ah,
+        "insulation, decades": np.log10(seen.insulation_ohm[:used, row].astype(float)).reshape(shape).mean(axis=1)[:, None],
+        "gas, 1": seen.gas[:used, row].astype(float).reshape(shape).max(axis=1)[:, None],
+    }
+
+
+def soc_of(curves: Curves, voltage_v: Floats) -> Floats:
+    """SOC of an open-circuit voltage at 25 degC, from the card."""
+    at = round((25.0 - T_LOW_C) / T_STEP_K) * OCV_WIDTH
+    return np.interp(voltage_v, curves.ocv_v[at : at + OCV_WIDTH], SOC_LOW + OCV_STEP * np.arange(OCV_WIDTH))
+
+
+def nanmean(values: Singles) -> Floats:
+    """Over the middle axis, in float32 and without warnings; NaN where nothing is known."""
+    missing = np.isnan(values)
+    if not missing.any():
+        return values.mean(axis=1)
+    known = (~missing).sum(axis=1)
+    return np.where(known, np.where(missing, 0.0, values).sum(axis=1) / np.maximum(known, 1), np.nan)
