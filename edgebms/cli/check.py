@@ -51,12 +51,16 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"bus {bus.name}", lambda i=i, bus=bus: describe_bus(bus, f"{args.config}: bus[{i}]"))  # type: ignore[misc]
     if config.outlet.can:
         attempt("inverter frames", lambda: describe_inverters(config, str(args.config)))
+    if config.outlet.mqtt is not None:
+        attempt(f"mqtt {config.outlet.mqtt.host}", lambda: describe_mqtt(config))
     if config.students.state:
         attempt(f"student {config.students.state}", lambda: load_student(config.students.state).describe())
     if config.record.folder:
         attempt(f"record {config.record.folder}", lambda: describe_record(config.record, len(config.pack), f"{args.config}: record.folder"))
     elif config.bus:
         print("note  record.folder is not set: nothing survives a restart, and an alert leaves no black box")
+    if config.bus and not config.control.socket:
+        print("note  control.socket is not set: nobody can acknowledge a latched alert, or run edgebms selftest")
     if config.site.kind == "not_stated":
         print("note  site.kind is not stated: stop_discharge and open_contactors go out as advice to a person, never as a command")
     if args.live and not codes:
@@ -77,6 +81,16 @@ def listen(config: Any, args: argparse.Namespace) -> list[int]:
     for finding in findings:
         print(f"{'WRONG' if finding.wrong else 'ok   '} {finding.text}")
     return [1] if any(finding.wrong for finding in findings) else []
+
+
+def describe_mqtt(config: Any) -> str:
+    from edgebms.outlet import mqtt_access
+
+    settings = config.outlet.mqtt
+    warnings = mqtt_access.check(settings)
+    way = "TLS" if settings.tls else "unencrypted"
+    name = mqtt_access.client_id(settings, tuple(pack.name for pack in config.pack))
+    return "; ".join((f"port {settings.port}, {way}, client id {name}", *warnings))
 
 
 def describe_bus(bus: Any, where: str) -> str:
