@@ -281,7 +281,26 @@ def convert(data: object, where: str) -> Config:
             if not math.isfinite(value):
                 raise ConfigError(f"{value} is no threshold", where=f"{where}: pack[{i}].thresholds.{row}", mend="give a number")
         check_probes(pack, f"{where}: pack[{i}].probe_of_cell")
+    for name, part in (("metrics", config.outlet.metrics), ("page", config.outlet.page)):
+        if part is not None:
+            check_listen(part.listen, f"{where}: outlet.{name}.listen")
     return config
+
+
+def check_listen(listen: str, where: str) -> None:
+    """The pattern alone lets ports through that are none."""
+    if not 1 <= int(listen.rpartition(":")[2]) <= 65535:
+        raise ConfigError(f"{listen} has no port from 1 to 65535", where=where, mend="write HOST:PORT, as 127.0.0.1:8080")
+
+
+def page_at(listen: str, where: str) -> PageOutlet:
+    """The page of a command line, in place of ``[outlet.page]``. Raises ConfigError."""
+    try:
+        page = msgspec.convert({"listen": listen}, PageOutlet)
+    except msgspec.ValidationError:
+        raise ConfigError(f"{listen!r} is no address", where=where, mend="write HOST:PORT, as 127.0.0.1:8080") from None
+    check_listen(page.listen, where)
+    return page
 
 
 def check_probes(pack: PackConfig, where: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edgebms.config import Config, MetricsOutlet, MqttOutlet, SocketOutlet
+from edgebms.config import Config, MetricsOutlet, MqttOutlet, PackConfig, PageOutlet, SocketOutlet
 from edgebms.decision.types import Decision
 from edgebms.outlet.outlet import Gateway, Outlet
 from edgebms.outlet.sink import Sink
@@ -50,6 +50,8 @@ def wanted(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable
         found["metrics"] = ((metrics_at, packs), lambda: metrics(metrics_at, packs, gateway))
     if config.outlet.can:
         found |= inverters(config, gateway)
+    if (page_at := outlet.page) is not None:
+        found["page"] = ((page_at, config.pack), lambda: page(page_at, config.pack, gateway))
     return found
 
 
@@ -98,3 +100,10 @@ def inverters(config: Config, gateway: Gateway) -> dict[str, tuple[object, Calla
             lambda settings=settings, packs=packs: CanOut(settings, packs, config.site, gateway),  # type: ignore[misc]
         )
     return found
+
+
+def page(settings: PageOutlet, packs: tuple[PackConfig, ...], gateway: Gateway) -> Outlet:
+    from edgebms.outlet.page import Page
+    from edgebms.outlet.served import Served
+
+    return Served("page", Page(settings, packs, gateway.request_cells))

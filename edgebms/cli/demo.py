@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
+    from edgebms.cli.demo_page import DemoPage
+    from edgebms.config import Config
     from edgebms.decision.types import Alert, Decision, Number
 
 SPEED = 60.0
+PAGE_SPEED = 10.0
 PLAIN_EVERY_S = 60.0
 LEVELS = ("none", "watch", "warning", "critical")
 STYLE = {"none": "green", "watch": "yellow", "warning": "dark_orange", "critical": "bold red"}
@@ -37,6 +40,13 @@ def add_parser(subparsers: Any) -> None:
         "demo", help="a recorded internal short, from frames to the alert and its reasons", description=INTRODUCTION
     )
     parser.add_argument("--speed", help=f"max, or a factor of recorded speed; default {SPEED:g} in a terminal, else max")
+    parser.add_argument(
+        "--page",
+        nargs="?",
+        const="127.0.0.1:8080",
+        metavar="HOST:PORT",
+        help=f"show it on a page for a browser at this address (default 127.0.0.1:8080), at {PAGE_SPEED:g} times recorded speed",
+    )
     parser.set_defaults(func=run)
 
 
@@ -45,7 +55,6 @@ def run(args: argparse.Namespace) -> int:
 
     from edgebms import config as configuration
     from edgebms.cli.replay import parse_speed, replay_files
-    from edgebms.decision.explain import explain
 
     class Pipe(Console):
         def on_broken_pipe(self) -> None:  # rich would end with code 1; a reader that went away is no failure
@@ -53,19 +62,42 @@ def run(args: argparse.Namespace) -> int:
 
     console = Pipe(highlight=False)
     live = console.is_terminal and not console.is_dumb_terminal
-    speed = parse_speed(args.speed) if args.speed is not None else (SPEED if live else None)
+    unasked = PAGE_SPEED if args.page is not None else SPEED if live else None
+    speed = parse_speed(args.speed) if args.speed is not None else unasked
     story = Story()
     console.print(INTRODUCTION, style="dim")
     console.print()
     with resources.as_file(resources.files("edgebms") / "catalogue" / "demo") as folder:
         config = configuration.load(folder / "gateway.toml")
-        with live_table(console) if live else plain_lines(console) as show:
+        stack = ExitStack()
+        page = stack.enter_context(on_page(args.page, config)) if args.page is not None else None
+        with stack:
+            with live_table(console) if live else plain_lines(console) as show:
 
-            def on_decision(decision: Decision) -> None:
-                story.feed(decision)
-                show(story, decision)
+                def on_decision(decision: Decision) -> None:
+                    story.feed(decision)
+                    show(story, decision)
+                    if page is not None:
+                        page.offer(decision)
 
-            totals = replay_files([folder / "demo.log.gz"], config, discard, speed=speed, on_decision=on_decision)
+                totals = replay_files([folder / "demo.log.gz"], config, discard, speed=speed, on_decision=on_decision)
+            tell(console, story, live)
+            print(totals, file=sys.stderr)
+            if page is not None:
+                page.stay()
+    return 0
+
+
+def on_page(listen: str, config: Config) -> DemoPage:
+    from edgebms.cli.demo_page import DemoPage
+
+    return DemoPage(listen, config)
+
+
+def tell(console: Console, story: Story, live: bool) -> None:
+    """How it ended, and why."""
+    from edgebms.decision.explain import explain
+
     console.print()
     for line in story.ending():
         console.print(line, soft_wrap=not live)
@@ -73,8 +105,6 @@ def run(args: argparse.Namespace) -> int:
         console.print()
         console.print(f"Why, at {clock(story.told_s)}, from that decision's evidence alone (edgebms explain):", style="bold")
         console.print(explain(story.told), markup=False, soft_wrap=not live)
-    print(totals, file=sys.stderr)
-    return 0
 
 
 def discard(_line: bytes) -> None:

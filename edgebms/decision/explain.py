@@ -57,9 +57,9 @@ def _lines(decision: Decision) -> Iterator[str]:
     for alert in decision.alerts:
         yield from alert_lines(alert)
     yield ""
-    yield from _command(decision.command)
+    yield from command_lines(decision.command)
     yield ""
-    yield from _reasoning(decision)
+    yield from reasoning_lines(decision)
     yield from _known(decision)
     yield from _quality(decision)
 
@@ -86,7 +86,8 @@ def _evidence(evidence: Evidence) -> str:
     return f"{words(evidence.rule)}{place(evidence.cell, evidence.probe)}: {value}{window}{limit}"
 
 
-def _command(command: Command) -> Iterator[str]:
+def command_lines(command: Command) -> Iterator[str]:
+    """What goes out, who asked for what, and the limits with what bound them; lines below the first are indented."""
     if command.action is Action.NONE:
         yield "Command: none."
     elif command.mode is Mode.ADVICE:
@@ -135,7 +136,8 @@ def _asked(entry: Asked) -> str:
     return f"{asked}; in part: {why}."
 
 
-def _reasoning(decision: Decision) -> Iterator[str]:
+def reasoning_lines(decision: Decision) -> Iterator[str]:
+    """The student's verdict and what it asked, or why there is none."""
     reasoning = decision.reasoning
     if reasoning is None:
         status = decision.provenance.reasoner
@@ -189,7 +191,7 @@ def _quality(decision: Decision) -> Iterator[str]:
     sweep = "" if quality.complete else "; the sweep was not complete"
     yield f"Data: {quality.valid_cells} of {quality.cells} cells and {quality.valid_probes} of {quality.probes} probes valid{age}{sweep}."
     for warning in quality.warnings:
-        yield f"  {_unknown(warning)}"
+        yield f"  {unknown_line(warning)}"
     view = quality.runaway_view
     worst = f"at worst after {plain(view.worst_s)} s" if view.worst_s is not None else "on no cell"
     uncovered = f"; cells that it cannot see: {view.uncovered_cells}" if view.uncovered_cells else ""
@@ -197,7 +199,8 @@ def _quality(decision: Decision) -> Iterator[str]:
     yield f"The runaway rule sees {worst}{uncovered}{saturated}."
 
 
-def _unknown(warning: UnknownSignal) -> str:
+def unknown_line(warning: UnknownSignal) -> str:
+    """One signal that is not known, and why."""
     name = SIGNALS.get(warning.signal, words(warning.signal.replace(".", " ")))
     if warning.signal == "frames":
         return f"{name}: {warning.count} ({words(warning.reason)})"
