@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from edgebms.errors import EdgebmsError
+from hil.rig import verbs as rig_verbs
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -21,6 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     encode.add_argument("-o", "--output", type=Path, metavar="LOG", required=True)
     encode.add_argument("--profile", default="edgebms", help="edgebms or edgebms_fd; default edgebms")
     encode.set_defaults(func=encode_bdf)
+    rig_verbs.add(verbs)
     logs = verbs.add_parser("logs", help="what a folder of logs gives under a profile: frames, snapshots, share not null")
     logs.add_argument("paths", nargs="+", type=Path, metavar="LOG")
     logs.add_argument("--profile", required=True)

@@ -37,12 +37,13 @@ class PackSpec(Struct):
 
     card: str = "lg_hg2"
     cells: Annotated[int, Meta(ge=2, le=400)] = 16
-    probes: Annotated[int, Meta(ge=0, le=400)] = 8
+    probes: Annotated[int, Meta(ge=1, le=400)] = 8
     parallel: Annotated[int, Meta(ge=1, le=1000)] = 1
     profile: str = "edgebms"
     firmware: str | None = None
     soc: Annotated[float, Meta(ge=0, le=1)] = 0.7
     ambient_c: Annotated[float, Meta(ge=-60, le=90)] = 25.0
+    cooled: Literal["still", "air", "liquid"] = "air"
     period_s: Annotated[float, Meta(ge=0.05, le=60)] = 1.0
     contactors: Contactor = Contactor.CLOSED
     told_cells: Annotated[int, Meta(ge=1, le=400)] | None = None
@@ -63,21 +64,24 @@ class SiteSpec(Struct):
 
 
 class LoadSpec(Struct):
-    """c_rate: its size, positive while charging where it has a sign of its own."""
+    """kind: a load of ``hil/plant/loads.py``, times strength; or constant at c_rate, positive while charging."""
 
-    kind: Literal["rest", "constant", "drive", "charge", "peak_shaving", "frequency", "pv"] = "rest"
-    c_rate: float = 0.5
+    kind: Literal[
+        "rest", "constant", "drive", "charge", "fast_charge", "discharge", "heavy", "peak_shaving", "frequency_response", "pv_shift"
+    ] = "rest"
+    c_rate: float = -0.5
+    strength: float = 1.0
 
 
 class PlantFault(Struct):
-    """kind: a row of ``hil/plant/faults.py``. size: in that row's unit."""
+    """kind: a row of ``hil/plant/faults.py``. size: in that row's unit. tau_s: how fast it grows."""
 
     kind: str
     at_s: Seconds
     cell: Index | None = None
     probe: Index | None = None
     size: float | None = None
-    for_s: Seconds | None = None
+    tau_s: Seconds | None = None
 
 
 class BusFault(Struct):

@@ -23,7 +23,7 @@ from hil.rig.run_log import RunLog, Truth
 from hil.rig.site import Site
 from hil.scenario import Scenario
 
-START_NS = 10_000_000_000
+START_NS = 1_000_000_000
 """The rig's clock at the scenario's start: there is a time before it."""
 SETTLE_S = 0.3
 ON_A_DISK = ("full_disk", "read_only_disk")
@@ -175,12 +175,14 @@ class Rig:
 
     def _mark_events(self, now_s: float) -> None:
         events = self.log.events
-        for kind, faults in (("fault", self.scenario.faults), ("bus", self.scenario.bus)):
-            for i, fault in enumerate(faults):
-                if now_s >= fault.at_s:
-                    events.setdefault(f"{kind}.{i + 1}", fault.at_s)
-                if fault.for_s is not None and now_s >= fault.at_s + fault.for_s:
-                    events.setdefault(f"{kind}.{i + 1}.end", fault.at_s + fault.for_s)
+        for i, fault in enumerate(self.scenario.faults):
+            if now_s >= fault.at_s:
+                events.setdefault(f"fault.{i + 1}", fault.at_s)
+        for i, spec in enumerate(self.scenario.bus):
+            if now_s >= spec.at_s:
+                events.setdefault(f"bus.{i + 1}", spec.at_s)
+            if spec.for_s is not None and now_s >= spec.at_s + spec.for_s:
+                events.setdefault(f"bus.{i + 1}.end", spec.at_s + spec.for_s)
         if self._bench.runaway_s is not None:
             events.setdefault("runaway", self._bench.runaway_s)
         if self._site.opened_s is not None:
