@@ -13,6 +13,8 @@ from pathlib import Path
 
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 from shared_data import ROOT, missing
 
 
@@ -33,10 +35,13 @@ def free_port():
 
 
 class Broker:
-    """mosquitto on a port of its own. more: lines of its configuration; what is retained does not outlive it."""
+    """mosquitto on a port of its own. more: lines of its configuration. lasting: it writes down at once what it holds, so that
+    sessions and retained messages outlive it."""
 
-    def __init__(self, folder: Path, more: str = "", *, anonymous: bool = True, port: int | None = None):
+    def __init__(self, folder: Path, more: str = "", *, anonymous: bool = True, port: int | None = None, lasting: bool = False):
         need("mosquitto", "mosquitto")
+        if lasting:
+            more += f"\npersistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true"
         self.folder, self.more, self.anonymous, self.port = folder, more, anonymous, port or free_port()
         self.process = None
         self.log = folder / f"mosquitto-{self.port}.log"
@@ -92,12 +97,15 @@ class Message:
 
 
 class Listener:
-    """Hears all that is published at ``broker``; comes back when the broker does."""
+    """Hears all that is published at ``broker``; comes back when the broker does. session: a name under which a broker
+    that is ``lasting`` keeps what comes while this one is away."""
 
-    def __init__(self, broker, topic="#", **tls):
+    def __init__(self, broker, topic="#", session="", **tls):
         self.heard: list[Message] = []
         self._ready = threading.Event()
-        self.client = Client(CallbackAPIVersion.VERSION2, protocol=MQTTProtocolVersion.MQTTv5)
+        self.client = Client(CallbackAPIVersion.VERSION2, session, protocol=MQTTProtocolVersion.MQTTv5)
+        self._keep = Properties(PacketTypes.CONNECT)
+        self._keep.SessionExpiryInterval = 3600 if session else 0
         self.client.reconnect_delay_set(0.05, 0.1)
         self.client.on_connect = lambda client, *_: client.subscribe(topic, 1)
         self.client.on_subscribe = lambda *_: self._ready.set()
@@ -107,7 +115,7 @@ class Listener:
         self.port = broker.port
 
     def __enter__(self):
-        self.client.connect_async("127.0.0.1", self.port)
+        self.client.connect_async("127.0.0.1", self.port, clean_start=not self._keep.SessionExpiryInterval, properties=self._keep)
         self.client.loop_start()
         assert self._ready.wait(20)
         return self
@@ -115,11 +123,6 @@ class Listener:
     def __exit__(self, *error):
         self.client.disconnect()
         self.client.loop_stop()
-
-    def back(self):
-        """Until it hears again, after the broker has come back."""
-        self._ready.clear()
-        assert self._ready.wait(20)
 
     def wait(self, topic, predicate=lambda message: True, timeout_s=20.0, since=0):
         """The first message from number ``since`` on of a topic that ends so."""
