@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import math
 import signal
 import threading
 import traceback
@@ -35,22 +34,18 @@ from edgebms.notify import NOTICE, WARNING, Notify, say
 from edgebms.order import SendCells
 from edgebms.outlet.outlet import Gateway
 from edgebms.outlets import Opened, open_outlets
+from edgebms.own_faults import OwnFaults
 from edgebms.record.recorder import Recording
 from edgebms.reload import Building, carry_over, load
 from edgebms.rigclock import RigClock
+from edgebms.turns import serve, serve_rig
 from edgebms.vocabulary import Level
 from edgebms.wallclock import synchronised
 from edgebms.worker import Worker, ask_inline
 
-TICK_S = 0.1
-BACKLOG_S = 1.0
-"""While frames wait, time stands still for so long at most: they are older than the clock."""
 CLOCK_EVERY_S = 10.0
 WATCHDOG_SHARE = 4
 """The watchdog is fed so often within its time, if decisions come."""
-FAILURES, FAILURES_S = 3, 60.0
-"""So many failures of the packs' lines within the time end the process: systemd starts it afresh."""
-
 
 OutletOpener = Callable[[Config, Gateway, Mapping[str, Opened]], dict[str, Opened]]
 
@@ -79,8 +74,7 @@ class Daemon:
         self._stopping = False
         self._reload_asked = False
         self._building: Building | None = None
-        self._own_faults: dict[str, GatewayFault] = {}
-        self._failures_ns: list[int] = []
+        self._own_faults = OwnFaults(self._clock)
         self._retired: list[Recording] = []
         self._fed_ns = 0
         self._feed_every_ns = round(self._notify.watchdog_s * 1e9 / WATCHDOG_SHARE)
@@ -104,10 +98,7 @@ class Daemon:
             gc.freeze()
             self._notify.ready(self._status())
             say(f"ready: {self._status()}", NOTICE)
-            if isinstance(self._clock, RigClock):
-                self._serve_rig(self._clock)
-            else:
-                self._serve()
+            self._serve()
         finally:
             self._notify.stopping()
             self._close()
@@ -117,67 +108,44 @@ class Daemon:
     # ---- the loop
 
     def _serve(self) -> None:
-        inbox, clock = self._inbox, self._clock
-        tick_ns, backlog_ns = round(TICK_S * 1e9), round(BACKLOG_S * 1e9)
-        ticked_ns = clock.now_ns()
-        while not self._stopping:
-            wait_ns = ticked_ns + tick_ns - clock.now_ns()
-            frame = inbox.get(max(wait_ns, 0) / 1e9) if wait_ns > 0 or inbox else None
-            if frame is not None:
-                self._take(frame)
-            if self._desk:
-                self._desk.serve()
-            now_ns = clock.now_ns()
-            if now_ns - ticked_ns < (backlog_ns if inbox else tick_ns):
-                continue
-            ticked_ns = now_ns
-            self._tick(now_ns)
+        if isinstance(self._clock, RigClock):
+            serve_rig(self, self._inbox, self._desk, self._clock)
+        else:
+            serve(self, self._inbox, self._desk, self._clock)
 
-    def _serve_rig(self, clock: RigClock) -> None:
-        """As ``_serve``, but time moves with the rig's frames alone, each of which is answered."""
-        while not self._stopping:
-            frame = self._inbox.get(TICK_S)
-            if self._desk:
-                self._desk.serve()
-            if frame is None:
-                self._attend(clock.now_ns())
-                continue
-            barrier = clock.barrier
-            if not clock.take(frame):
-                self._take(frame)
-            elif clock.barrier != barrier:
-                self._tick(clock.now_ns())
-                self._notify.rig(clock.barrier, self._emitted)
+    def stopping(self) -> bool:
+        return self._stopping
 
-    def _take(self, frame: Frame) -> None:
+    def take(self, frame: Frame) -> None:
         try:
             self._loop.frame(frame, frame.time_ns)
             self._loop.settle()
         except Exception:  # one pack's line: the others and the next frame go on
             self._failed()
 
-    def _tick(self, now_ns: int) -> None:
+    def tick(self, now_ns: int) -> None:
         try:
             self._loop.tick()
             self._loop.settle()
         except Exception:  # as above
             self._failed()
-        self._attend(now_ns)
+        self.attend(now_ns)
 
-    def _attend(self, now_ns: int) -> None:
+    def attend(self, now_ns: int) -> None:
         """What is looked at each tick."""
         if now_ns >= self._clock_due_ns:
             self._clock_due_ns = now_ns + round(CLOCK_EVERY_S * 1e9)
             self._clock.synchronised = synchronised()
-            if self._failures_ns and now_ns - self._failures_ns[-1] > FAILURES_S * 1e9:
-                self._failures_ns = []
-                self._own_faults.pop("line_failed", None)
+            self._own_faults.look(now_ns)
         if self._reload_asked and self._building is None:
             self._reload_asked = False
             self._begin_reload()
         if self._building is not None and self._building.done.is_set():
             self._end_reload(self._building)
             self._building = None
+
+    def done(self, barrier: int) -> None:
+        self._notify.rig(barrier, self._emitted)
 
     def _emit(self, decision: Decision) -> None:
         line = encode(decision)
@@ -194,7 +162,7 @@ class Daemon:
 
     def _faults(self, pack: str) -> tuple[GatewayFault, ...]:
         now_ns = self._clock.now_ns()
-        found = [fault for fault in (*self._own_faults.values(), *self._control.faults(now_ns)) if fault.concerns(pack)]
+        found = [fault for fault in (*self._own_faults.standing(), *self._control.faults(now_ns)) if fault.concerns(pack)]
         found += self._buses.faults(pack, now_ns)
         for opened in self._outlets.values():
             found += opened.outlet.faults(now_ns)
@@ -203,12 +171,8 @@ class Daemon:
 
     def _failed(self) -> None:
         """A line raised: a fault of ours. That line is built anew, its latches kept; too often ends the process."""
-        now_ns = self._clock.now_ns()
         say(f"a pack's line failed:\n{traceback.format_exc()}", WARNING)
-        self._failures_ns = [at_ns for at_ns in self._failures_ns if now_ns - at_ns < FAILURES_S * 1e9] + [now_ns]
-        if len(self._failures_ns) >= FAILURES:
-            raise RuntimeError(f"{FAILURES} failures within {FAILURES_S:g} s")
-        self._fault("line_failed", Level.WARNING, float(len(self._failures_ns)), float(FAILURES), "times")
+        self._own_faults.line_failed()
         failed = [pack for pack in self._config.pack if self._lines[pack.name] is self._loop.at] or list(self._config.pack)
         built = self._build(msgspec.structs.replace(self._config, pack=tuple(failed)))
         for name, line in built.items():
@@ -253,13 +217,8 @@ class Daemon:
             self._desk.leave(order)
 
     def _running(self) -> Running:
-        own = tuple(self._own_faults.values())
+        own = self._own_faults.standing()
         return Running(self._config, self._gateway, self._lines, self._loop, self._recording, own)
-
-    def _fault(self, rule: str, level: Level, value: float = math.nan, limit: float = math.nan, unit: str = "") -> None:
-        known = self._own_faults.get(rule)
-        since_ns = known.since_ns if known is not None else self._clock.now_ns()
-        self._own_faults[rule] = GatewayFault(rule, level, value, limit, unit, since_ns)
 
     # ---- reload
 
@@ -277,9 +236,9 @@ class Daemon:
                 error = refused
         if error is not None or config is None:
             say(f"reload refused, the old configuration goes on: {error}", WARNING)
-            self._fault("config_refused", Level.WARNING)
+            self._own_faults.begin("config_refused", Level.WARNING)
         else:
-            self._own_faults.pop("config_refused", None)
+            self._own_faults.end("config_refused")
             self._swap(config, building.lines, outlets)
             say(f"reloaded: {self._status()}", NOTICE)
         self._notify.ready(self._status())
