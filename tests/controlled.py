@@ -21,14 +21,14 @@ def quick_limits(folder):
 class Controlled:
     """``edgebms run`` fed over SLCAN, its socket at ``path``."""
 
-    def __init__(self, folder, more="", record=True):
+    def __init__(self, folder, more="", record=True, bus=""):
         self.folder, self.path = folder, folder / "control.sock"
         self.adapter = Adapter(folder / "ttyUSB0")
         pack = PACK + f'limits = "{quick_limits(folder)}"\n'
         more += f'\n[control]\nsocket = "{self.path}"\n'
         if record:
             more += f'[record]\nfolder = "{folder / "state"}"\nbefore_s = 20.0\nafter_s = 20.0\n'
-        self.text = slcan_config(self.adapter.path, pack=pack, more=more)
+        self.text = slcan_config(self.adapter.path, pack=pack, more=more, bus=bus)
         self.pack = Pack(lambda frames: self.adapter.write(b"".join(map(slcan_line, frames))))
         self.daemon = Process(folder, self.text)
 

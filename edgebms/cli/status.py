@@ -47,5 +47,6 @@ def told(status: Status) -> str:
         lines.append(f"bus {bus.name} ({bus.interface}): {'up' if bus.up else 'down: ' + bus.problem}; {counts}")
     for outlet in status.outlets:
         counts = f"{outlet.dropped} dropped, {outlet.lost_changes} alerts lost, {outlet.failed} failed"
+        counts += f", {outlet.sent} frames sent" if outlet.sent is not None else ""
         lines.append(f"outlet {outlet.name}: {counts}" + "".join(f"; {fault}" for fault in outlet.faults))
     return "\n".join([*lines, *(f"fault {fault}" for fault in status.faults)])

@@ -11,15 +11,28 @@ from controlled import Controlled
 
 from edgebms.cli.main import main
 
+CAN1 = """
+[[bus]]
+name = "can1"
+interface = "slcan"
+channel = "/dev/null"
+transmit = true
+"""
 
-def outlets(folder, broker_port, metrics_port):
+
+def outlets(folder, broker_port):
     return f"""
 [output]
 ndjson = "{folder / "decisions.ndjson"}"
 [outlet.socket]
 path = "{folder / "decisions.sock"}"
 [outlet.metrics]
-listen = "127.0.0.1:{metrics_port}"
+listen = "127.0.0.1:{free_port()}"
+[outlet.page]
+listen = "127.0.0.1:{free_port()}"
+[[outlet.can]]
+bus = "can0"
+keep_alive_s = 0
 [outlet.mqtt]
 host = "127.0.0.1"
 port = {broker_port}
@@ -30,7 +43,7 @@ every_s = 0.5
 
 @pytest.fixture
 def scene(tmp_path):
-    with Broker(tmp_path) as broker, Controlled(tmp_path, outlets(tmp_path, broker.port, free_port()), record=False) as one:
+    with Broker(tmp_path) as broker, Controlled(tmp_path, outlets(tmp_path, broker.port), record=False, bus="transmit = true") as one:
         one.broker = broker
         one.decisions = lambda: [json.loads(line) for line in (tmp_path / "decisions.ndjson").read_text().splitlines()]
         until(lambda: one.decisions() and seen(one.decisions()[-1]))
@@ -63,7 +76,8 @@ def test_the_alarm_reaches_every_outlet_as_a_test_and_ends_by_itself(scene, caps
     before = scene.decisions()[-1]
     code, found, _ = selftest(scene, capsys, "--seconds", "2")
     assert code == 0, found
-    assert found.keys() == {"ndjson", "socket", "metrics", "mqtt"}
+    assert found.keys() == {"ndjson", "socket", "metrics", "mqtt", "page", "can-can0"}
+    assert int(re.fullmatch(r"ok\s+(\d+) frames sent\s+-", found.pop("can-can0"))[1]) >= 5
     for text in found.values():
         shown, over = map(float, re.fullmatch(r"ok\s+(\d+) ms\s+(-?\d+) ms", text).groups())
         assert 0 < shown < 2000 and over >= 0
@@ -84,13 +98,13 @@ def test_the_alarm_reaches_every_outlet_as_a_test_and_ends_by_itself(scene, caps
 
 def test_an_outlet_that_does_not_deliver_is_named_with_what_to_do(scene, capsys):
     scene.broker.kill()
-    scene.daemon.config.write_text(scene.text.replace("[outlet.socket]", '[outlet.page]\nlisten = "127.0.0.1:1"\n[outlet.socket]'))
+    scene.daemon.config.write_text(scene.text.replace('[[outlet.can]]\nbus = "can0"', '[[outlet.can]]\nbus = "can1"') + CAN1)
     code, found, _ = selftest(scene, capsys, "--seconds", "1")
     assert code == 1
     assert found["ndjson"].startswith("ok") and found["metrics"].startswith("ok")
     assert found["mqtt"].startswith("WRONG") and "refused" in found["mqtt"].lower() and "whether the broker runs" in found["mqtt"]
     assert found["socket"].startswith("ok"), "the others deliver all the same"
-    assert found["page"].startswith("WRONG") and "reload" in found["page"], "in the file, not in the daemon"
+    assert found["can-can1"].startswith("WRONG") and "reload" in found["can-can1"], "in the file, not in the daemon"
 
 
 def test_one_at_a_time_and_not_without_a_daemon(scene, capsys):
