@@ -169,7 +169,7 @@ class Scenario(Struct):
     seed: Annotated[int, Meta(ge=0)] = 1
     twin: Word | None = None
     realtime: bool = False
-    link: Literal["udp", "slcan", "socketcan"] = "udp"
+    link: Literal["udp", "slcan", "socketcan"] = "slcan"
     pack: PackSpec = PackSpec()
     site: SiteSpec = SiteSpec()
     load: LoadSpec = LoadSpec()

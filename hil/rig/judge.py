@@ -11,7 +11,7 @@ from hil.rig.run_log import RunLog, Truth
 from hil.scenario import AlertSpec, CommandSpec, Expect, Moment, Never
 
 LEVELS = ("none", "watch", "warning", "critical")
-WARNING = re.compile(r"warning|error|Traceback", re.IGNORECASE)
+WARNING = re.compile(r"warning:|error:|Traceback|failed", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,9 +99,14 @@ class UdpEnd:
 
     def receive(self) -> list[Frame]:
         frames = []
-        while (message := self._bus.recv(0)) is not None:
+        while True:
+            try:
+                message = self._bus.recv(0)
+            except self._can.CanError:  # a datagram of ours that is no frame comes back to us as well
+                continue
+            if message is None:
+                return frames
             frames.append(Frame(0, message.arbitration_id, bytes(message.data), message.is_extended_id))
-        return frames
 
     def unplug(self) -> None:
         """A datagram has no plug: nothing is sent, which is what the other end sees."""
