@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 640, 120
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 8, 20
+LEFT, LEFT_NAMED, RIGHT, TOP, BOTTOM = 52, 96, 10, 8, 20
 POINTS = 400
 """A line keeps the lowest and highest value of each of so many stretches."""
 
@@ -37,8 +37,10 @@ def plot(
         low, high = low - 0.05 * (high - low), high + 0.05 * (high - low)
     end_s = max(end_s, 1e-9)
 
+    left = LEFT_NAMED if names else LEFT
+
     def x(time_s: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * min(max(time_s / end_s, 0.0), 1.0)
+        return left + (WIDTH - left - RIGHT) * min(max(time_s / end_s, 0.0), 1.0)
 
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
@@ -47,8 +49,8 @@ def plot(
     parts = [f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)} over time">']
     for tick in ticks:
         label = names[int(tick)] if names else f"{tick:g}"
-        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
-        parts.append(f'<text class="tick" x="{LEFT - 5}" y="{y(tick) + 3:.1f}" text-anchor="end">{escape(label)}</text>')
+        parts.append(f'<line class="grid" x1="{left}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
+        parts.append(f'<text class="tick" x="{left - 5}" y="{y(tick) + 3:.1f}" text-anchor="end">{escape(label)}</text>')
     parts += [
         f'<text class="tick" x="{x(at_s):.1f}" y="{HEIGHT - 5}" text-anchor="middle">{clock(at_s)}</text>' for at_s in nice(0.0, end_s, 6)
     ]
