@@ -119,8 +119,8 @@ class CanOut:
         went = False
         for identifier, data in self._protocol.frames(battery, self._settings.name):
             now_ns = self._now_ns()
-            if now_ns - started_ns > PERIOD_S * 1e9:  # the process stood still in between: this is old
-                return
+            if now_ns - started_ns > PERIOD_S * 1e9:  # the process or the bus stood still in between: this is old
+                break
             if bus.send(Frame(now_ns, identifier, data)):
                 self.sent += 1
                 went = True
