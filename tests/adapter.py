@@ -152,7 +152,7 @@ class Manager:
 class Process:
     """``edgebms run`` as a process; its decisions as they come."""
 
-    def __init__(self, folder: Path, config: str, *, watchdog_s=None, environment=None, core=None):
+    def __init__(self, folder: Path, config: str, *, watchdog_s=None, environment=None, core=None, more=()):
         self.config = folder / "gateway.toml"
         self.config.write_text(config)
         self.manager = Manager(folder)
@@ -162,7 +162,7 @@ class Process:
         self.started_s = time.monotonic()
         self.log = (folder / "stderr").open("w+b")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "edgebms.cli.main", "run", "-c", str(self.config)],
+            [sys.executable, "-m", "edgebms.cli.main", "run", "-c", str(self.config), *more],
             stdout=subprocess.PIPE,
             stderr=self.log,
             env=variables,

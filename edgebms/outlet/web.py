@@ -92,7 +92,7 @@ class Web:
                 await self._route(request)(request, writer)
             writer.close()
             await asyncio.wait_for(writer.wait_closed(), ANSWER_S)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass
         finally:
             self._asking.pop(writer, None)

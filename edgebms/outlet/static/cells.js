@@ -20,6 +20,12 @@ export function median(values) {
   return known.length % 2 ? known[half] : (known[half - 1] + known[half]) / 2;
 }
 
+// One cell far out must not make all others look alike: the colours end at one and a half times what nine in ten keep within.
+function most90(off) {
+  const sizes = off.filter((d) => d !== null).map(Math.abs).sort((a, b) => a - b);
+  return sizes.length ? sizes[Math.floor(0.9 * (sizes.length - 1))] : 0;
+}
+
 export class Cells {
   constructor(grid, what, legend, detail) {
     Object.assign(this, { grid, what, legend, detail, shown: "voltage", at: 0, boxes: [], columns: 1 });
@@ -38,6 +44,7 @@ export class Cells {
       });
       what.append(button);
     }
+    new ResizeObserver(() => this.draw()).observe(grid);
     grid.addEventListener("keydown", (event) => this.move(event));
     grid.addEventListener("focusin", (event) => this.point(event.target));
     grid.addEventListener("pointerover", (event) => this.point(event.target));
@@ -64,7 +71,7 @@ export class Cells {
     const values = pack.cells ? pack.cells[view.field] : Array(count).fill(null);
     const middle = median(values);
     const off = values.map((v) => (v === null || middle === null ? null : v - middle));
-    const reach = Math.max(view.least, ...off.filter((d) => d !== null).map(Math.abs));
+    const reach = Math.max(view.least, 1.5 * most90(off));
     const known = values.filter((v) => v !== null);
     const least = Math.min(...known), most = Math.max(...known);
     const alarmed = new Set((pack.decision?.alerts ?? []).map((a) => a.cell));
@@ -86,13 +93,14 @@ export class Cells {
       ? "Each cell's values have not come yet."
       : middle === null
         ? `Not known of any cell${ago}.`
-        : `Middle cell ${view.unit === "%" ? `${plain(middle * 100)} %` : `${plain(middle)} ${view.unit}`}; numbers are ${view.step} above (orange) or below it (blue), the deepest colour is ${plain(reach * view.factor)} ${view.step}. ▼ lowest, ▲ highest, ! alert, ? not known${ago}.`;
+        : `Middle cell ${view.unit === "%" ? `${plain(middle * 100)} %` : `${plain(middle)} ${view.unit}`}; numbers are ${view.step} above (orange) or below it (blue), the deepest colour is ${plain(reach * view.factor)} ${view.step} or more. ▼ lowest, ▲ highest, ! alert, ? not known${ago}.`;
     if (this.pointed !== undefined && this.pointed < count) this.detail.textContent = this.describe(this.pointed);
   }
 
   build(count) {
     const side = count > 128 ? 22 : count > 48 ? 44 : 58;
     this.grid.style.setProperty("--side", `${side}px`);
+    this.arrange(count, side);
     this.grid.classList.toggle("dense", count > 128);
     if (this.boxes.length === count) return;
     const row = element("div");
@@ -110,6 +118,16 @@ export class Cells {
     this.at = 0;
     this.pointed = undefined;
     this.detail.textContent = "";
+  }
+
+  // As many columns as there is room for, or a few less where that fills the last row.
+  arrange(count, side) {
+    const most = Math.max(1, Math.floor((this.grid.clientWidth + 3) / (side + 3)));
+    let best = Math.min(most, count);
+    const left = (n) => (n - (count % n)) % n;
+    for (let n = best; n >= 0.6 * most; n--) if (left(n) < left(best)) best = n;
+    this.columns = best;
+    this.grid.style.setProperty("--columns", best);
   }
 
   describe(i) {
@@ -130,7 +148,7 @@ export class Cells {
   }
 
   move(event) {
-    const wide = getComputedStyle(this.grid).gridTemplateColumns.split(" ").length;
+    const wide = this.columns;
     const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: wide, ArrowUp: -wide, Home: -this.at, End: this.boxes.length - 1 - this.at }[event.key];
     if (by === undefined) return;
     event.preventDefault();

@@ -4,9 +4,9 @@ import { element, plain } from "./page.js";
 const SVG = "http://www.w3.org/2000/svg";
 const [AT, LOW_V, HIGH_V, SPREAD_V, LOW_C, HIGH_C, CURRENT, SOC] = Array(8).keys();
 const CURVES = [
-  { title: "Cell voltage, lowest to highest", band: [LOW_V, HIGH_V], unit: "V", least: 0.02 },
+  { title: "Cell voltage, lowest (dashed) to highest", band: [LOW_V, HIGH_V], unit: "V", least: 0.02 },
   { title: "Spread of the cells", one: SPREAD_V, unit: "mV", factor: 1000, least: 5, floor: 0 },
-  { title: "Temperature, lowest to highest", band: [LOW_C, HIGH_C], unit: "°C", least: 2 },
+  { title: "Temperature, lowest (dashed) to highest", band: [LOW_C, HIGH_C], unit: "°C", least: 2 },
   { title: "Current (charging is positive)", one: CURRENT, unit: "A", least: 1, zero: true },
   { title: "State of charge", one: SOC, unit: "%", factor: 100, least: 2 },
 ];

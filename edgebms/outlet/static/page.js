@@ -12,6 +12,7 @@ export function element(name, text) {
   return made;
 }
 
+const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
 export const words = (code) => code.replaceAll("_", " ");
 
 // Four significant digits at least, all digits before the point, as `edgebms explain` has them.
@@ -194,13 +195,7 @@ function render() {
   document.body.classList.toggle("waiting", !decision);
   if (!decision) return blank(pack);
   const { measured, soc, soh, command, quality, provenance } = decision;
-  $("head").dataset.state = said.state;
-  $("sign").textContent = SIGNS[said.state];
-  $("state-word").textContent = STATES[said.state];
-  $("headline").textContent = said.headline;
-  $("below").textContent = said.below;
-  $("deed").hidden = command.action === "none";
-  $("deed").textContent = said.command[0];
+  headline(pack);
 
   put("soc", soc.pack, "%", soc.sigma === null ? "" : `± ${plain(soc.sigma * 100)} points`, 100);
   $("soc-bar").style.width = `${soc.pack === null ? 0 : soc.pack * 100}%`;
@@ -217,15 +212,15 @@ function render() {
   power !== null && Math.abs(power) >= 10_000 ? put("power", power, "kW", "", 0.001) : put("power", power, "W");
   const { cell_voltage_v: volts, temperature_c: degrees } = measured;
   const at = (kind, number) => (number === null ? "" : `${kind} ${number}`);
-  put("cell-min", volts.min, "V", at("lowest, cell", volts.min_cell));
-  put("cell-max", volts.max, "V", at("highest, cell", volts.max_cell));
+  put("cell-min", volts.min, "V", at("cell", volts.min_cell));
+  put("cell-max", volts.max, "V", at("cell", volts.max_cell));
   put("spread", volts.min === null || volts.max === null ? null : volts.max - volts.min, "mV", "", 1000);
-  put("temp-min", degrees.min, "°C", at("lowest, probe", degrees.min_probe));
-  put("temp-max", degrees.max, "°C", at("highest, probe", degrees.max_probe));
+  put("temp-min", degrees.min, "°C", at("probe", degrees.min_probe));
+  put("temp-max", degrees.max, "°C", at("probe", degrees.max_probe));
   $("insulation").textContent = measured.insulation_ohm === null ? "insulation unknown" : `insulation ${plain(measured.insulation_ohm / 1000)} kΩ`;
-  put("soh-capacity", soh.capacity, "%", "capacity", 100);
-  put("soh-resistance", soh.resistance, "×", "resistance");
-  $("soh-more").textContent = soh.sigma === null ? "of the card's" : `of the card's, ± ${plain(soh.sigma * 100)} points`;
+  put("soh-capacity", soh.capacity, "%", "", 100);
+  put("soh-resistance", soh.resistance, "%", "", 100);
+  $("soh-more").textContent = soh.sigma === null ? "of the cell card's" : `of the cell card's; capacity ± ${plain(soh.sigma * 100)} points`;
 
   alerts(said.alerts);
   const { limits } = command;
@@ -233,7 +228,8 @@ function render() {
   put("charge-v", limits.charge_v, "V", "and up to");
   put("discharge-a", limits.discharge_a, "A");
   put("discharge-v", limits.discharge_v, "V", "and down to");
-  $("limit-reasons").replaceChildren(...limits.reasons.map((reason) => element("span", `bound by ${words(reason)}`)));
+  $("limit-reasons").replaceChildren(...limits.reasons.map((reason) => element("span", words(reason))));
+  $("limit-lead").hidden = !limits.reasons.length;
   // the limits stand above already, as numbers and with what bound them
   lines("command", said.command.filter((line) => !line.startsWith("Limits:") && !line.startsWith("Bound by:")), "");
   lines("reasoning", said.reasoning, "");
@@ -252,6 +248,18 @@ function render() {
   document.body.dataset.pack = decision.pack;
 }
 
+// What is stale is not known: no sign of a pack that is well may stand above old values.
+function headline({ stale, words: said, decision }) {
+  const state = stale ? "stale" : said.state;
+  $("head").dataset.state = state;
+  $("sign").textContent = stale ? "×" : SIGNS[state];
+  $("state-word").textContent = stale ? "stale" : STATES[state];
+  $("headline").textContent = stale ? "Not known any more" : said.headline;
+  $("below").textContent = stale ? `The last decision said: ${said.headline}. ${said.below}.` : said.below;
+  $("deed").hidden = stale || decision.command.action === "none";
+  $("deed").textContent = said.command[0];
+}
+
 function blank(pack) {
   $("head").dataset.state = "unknown";
   $("sign").textContent = "?";
@@ -264,6 +272,7 @@ function blank(pack) {
   for (const id of ["soc-more", "contactors", "flow", "insulation", "soh-more", "provenance"]) $(id).textContent = "";
   $("soc-bar").style.width = $("soc-span").style.width = "0";
   $("limit-reasons").replaceChildren();
+  $("limit-lead").hidden = true;
   delete $("alerts").dataset.now;
   $("alerts").replaceChildren(element("p", "Not known yet."));
   for (const id of ["command", "reasoning", "unknown"]) lines(id, [], "Not known yet.");
@@ -282,9 +291,9 @@ function alerts(found) {
     box.dataset.id = alert.id;
     badge.className = "badge";
     title.append(badge, alert.title);
-    const [headline, ...reasons] = alert.lines;
+    const [first, ...reasons] = alert.lines;
     list.append(...reasons.map((reason) => element("li", reason.trim())));
-    const raised = element("p", headline.slice(headline.indexOf(":") + 2));
+    const raised = element("p", capital(first.slice(first.indexOf(":") + 2)));
     raised.className = "raised";
     box.append(title, list, raised);
     return box;
@@ -296,6 +305,7 @@ function clock() {
   const pack = packs.get(selected), body = document.body.classList;
   const stale = pack?.stale ?? false, lost = everOpen && !open;
   const seconds = pack?.decision ? (pack.age / 1000).toFixed(1) : null;
+  if (pack?.decision && body.contains("stale") !== stale) headline(pack);
   body.toggle("stale", stale);
   body.toggle("lost", lost);
   body.toggle("live", open && !stale && seconds !== null);
