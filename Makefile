@@ -66,6 +66,12 @@ test-load: $(TESTING) ## the daemon at 1,600 frames/s and 96 cells on one core: 
 test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a test or explained (SHORT=1: a sample)
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
 
+test-deb: $(TESTING) ## the Debian package in a Debian of its own: install, run, upgrade, rollback, purge, without and with systemd (root)
+	$(BIN)/python -m pytest -q -m slow tests/packaging/test_debian_package.py
+
+test-deb-arm64: $(TESTING) ## the arm64 package under an emulated ARM64: the same decisions as here
+	$(BIN)/python -m pytest -q -m slow tests/packaging/test_arm64_package.py
+
 test-kill: $(TESTING) ## a gateway killed at 200 random moments and started again (SHORT=1: 60)
 	$(BIN)/python tests/record/killed.py $(if $(SHORT),60,200)
 
