@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from edgebms.errors import EdgebmsError
+from hil import corpus_command
 from hil.rig import verbs as rig_verbs
 
 
@@ -14,6 +15,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m hil", description="The rig: a simulated pack, its faults, and its frames.")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     verbs.add_parser("plant-check", help="the plant against published figures").set_defaults(func=plant_check)
+    corpus_command.add_parser(verbs)
     demo = verbs.add_parser("record-demo", help="write the shipped demo log again")
     demo.add_argument("-o", "--output", type=Path, metavar="LOG", help="default: the one in the catalogue")
     demo.set_defaults(func=record_demo)

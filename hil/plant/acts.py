@@ -128,8 +128,9 @@ def joint(world: World, row: int, fault: Fault, now_s: float) -> float:
 
 
 def lift_charge_limit(world: World, row: int, fault: Fault, now_s: float) -> float:
-    """The charger goes on past the cells' limit by ``size``."""
+    """The charger goes on past the cells' limit by ``size``; in every second pack the heat does not stop it either."""
     world.control.high_v[row, 0] += fault.size
+    world.control.hot_cut[row, 0] = fault.seed % 2
     return NEVER
 
 
@@ -222,6 +223,7 @@ def heat_to(world: World, row: int, fault: Fault, now_s: float) -> float:
 
 def over_current(world: World, row: int, fault: Fault, now_s: float) -> float:
     world.control.factor[row, 0] = fault.size
+    world.control.hot_cut[row, 0] = fault.seed % 2
     return NEVER
 
 

@@ -14,6 +14,7 @@ from hil.plant.kinetics import ANODE_0, INERT_BELOW_C, decompose
 from hil.plant.rows import Build, Effects, State
 
 Floats = NDArray[np.float64]
+Cells = NDArray[np.intp]
 
 SEPARATOR_SHORT_S_PER_AH = 6.7
 """A cell whose separator is gone is shorted over its whole area: 50 mOhm for 3 Ah."""
@@ -54,14 +55,16 @@ def gains(curves: Curves, build: Build, state: State, step_s: float) -> Floats:
 def advance(curves: Curves, build: Build, effects: Effects, state: State, current_a: Floats, step_s: float, gain: Floats) -> None:
     """Let ``step_s`` pass at ``current_a`` (p, 1) through the string, positive while charging. gain: see ``gains``."""
     through_a = current_a / build.parallel
-    react_w, gassing = reactions(curves, build, state, step_s)
+    reacted = reactions(curves, build, state, step_s)
     heat_w = electric(curves, build, effects, state, through_a, step_s, gain)
-    heat_w += react_w
     heat_w += effects.heater_w / build.parallel
-    made_w = heat_w.sum(axis=1, keepdims=True)
-    state.generated_j += (made_w + gassing) * step_s
+    if reacted is not None:
+        cells, react_w, ejected_w = reacted
+        heat_w[cells] += react_w
+        state.generated_j += ejected_w * step_s
+        state.lost_j += ejected_w * step_s
+    state.generated_j += heat_w.sum(axis=1, keepdims=True) * step_s
     thermal(build, effects, state, heat_w, step_s)
-    state.lost_j += gassing * step_s
 
 
 def electric(curves: Curves, build: Build, effects: Effects, state: State, through_a: Floats, step_s: float, gain: Floats) -> Floats:
@@ -90,8 +93,9 @@ def electric(curves: Curves, build: Build, effects: Effects, state: State, throu
     emf += looked[HYSTERESIS]
     for k in range(PAIRS):
         emf += polarised_v[k]
-    if state.plated_as.any() or effects.plating.any():
-        plate(build, effects, state, into_a, step_s, emf)
+    plating = effects.plating.any(axis=1)
+    if plating.any():
+        plate(build, effects, state, into_a, step_s, emf, np.flatnonzero(plating))
     inside_s = effects.short_s / build.parallel
     if state.failed.any():
         inside_s = inside_s + state.failed * SEPARATOR_SHORT_S_PER_AH * curves.capacity_ah
@@ -126,42 +130,47 @@ def electric(curves: Curves, build: Build, effects: Effects, state: State, throu
     return heat_w
 
 
-def plate(build: Build, effects: Effects, state: State, into_a: Floats, step_s: float, emf: Floats) -> None:
+def plate(build: Build, effects: Effects, state: State, into_a: Floats, step_s: float, emf: Floats, rows: NDArray[np.intp]) -> None:
     """Lithium plates while a cold cell is charged, and strips afterwards: ``emf`` rises by its plateau."""
-    cold = np.clip((PLATES_BELOW_C - state.temperature_c) / PLATES_BELOW_C, 0.0, 1.0)
-    onto_a = effects.plating * cold * np.maximum(into_a, 0.0)
-    off_a = state.plated_as / STRIP_S
-    state.plated_as = state.plated_as + (onto_a - off_a) * step_s
+    cold = np.clip((PLATES_BELOW_C - state.temperature_c[rows]) / PLATES_BELOW_C, 0.0, 1.0)
+    onto_a = effects.plating[rows] * cold * np.maximum(into_a[rows], 0.0)
+    plated_as = state.plated_as[rows]
+    plated_as += (onto_a - plated_as / STRIP_S) * step_s
+    state.plated_as[rows] = plated_as
+    capacity_as = build.capacity_as[rows]
     # a fifth of what is plated stays lost
-    state.soc -= 0.2 * onto_a * step_s / build.capacity_as
-    emf += PLATEAU_V * np.minimum(state.plated_as / build.capacity_as / PLATEAU_FULL, 1.0)
+    state.soc[rows] -= 0.2 * onto_a * step_s / capacity_as
+    emf[rows] += PLATEAU_V * np.minimum(plated_as / capacity_as / PLATEAU_FULL, 1.0)
 
 
-def reactions(curves: Curves, build: Build, state: State, step_s: float) -> tuple[Floats, Floats]:
-    """(heat of decomposition that stays in each cell, W per card cell; what leaves with the gas, W per pack)."""
-    nothing = np.zeros((len(state.soc), 1))
+def reactions(curves: Curves, build: Build, state: State, step_s: float) -> tuple[tuple[Cells, Cells], Floats, Floats] | None:
+    """(which cells react, the heat that stays in each of them, W per card cell; what leaves with the gas, W per pack); None = all are cool."""
+    gas = state.gas.any()
+    if gas:
+        state.gas = state.gas * np.exp(-step_s / VENTILATION_S)
     hot = state.temperature_c > INERT_BELOW_C
     if not hot.any():
-        if state.gas.any():
-            state.gas = state.gas * np.exp(-step_s / VENTILATION_S)
-        return np.zeros_like(state.soc), nothing
-    soc = state.soc[hot]
+        return None
+    cells = hot.nonzero()
+    soc = state.soc[cells]
     lithium = ANODE_0 * np.clip(soc, 0.0, 1.0)
     before = lithium.copy()
-    parts = [state.sei[hot], state.film[hot], state.cathode[hot], state.electrolyte[hot]]
+    parts = [state.sei[cells], state.film[cells], state.cathode[cells], state.electrolyte[cells]]
     sei, film, cathode, electrolyte = parts
-    watts = decompose(curves.chemistry, sei, lithium, film, cathode, electrolyte, state.temperature_c[hot], step_s)
-    state.sei[hot], state.film[hot], state.cathode[hot], state.electrolyte[hot] = parts
+    temperature_c = state.temperature_c[cells]
+    watts = decompose(curves.chemistry, sei, lithium, film, cathode, electrolyte, temperature_c, step_s) * build.volume_m3[cells[0], 0]
+    state.sei[cells], state.film[cells], state.cathode[cells], state.electrolyte[cells] = parts
     # lithium that has reacted is charge that is gone
-    state.soc[hot] = soc - (before - lithium) / ANODE_0
-    all_w = np.zeros_like(state.soc)
-    all_w[hot] = watts
-    all_w *= build.volume_m3
-    vents = (state.temperature_c > build.vent_c) & ~state.vented
-    state.vented |= vents
-    state.gas = state.gas * np.exp(-step_s / VENTILATION_S) + vents.sum(axis=1, keepdims=True)
-    ejected_w = all_w * build.ejected * state.vented
-    return all_w - ejected_w, ejected_w.sum(axis=1, keepdims=True)
+    state.soc[cells] = soc - (before - lithium) / ANODE_0
+    vented = state.vented[cells]
+    vents = (temperature_c > build.vent_c[cells]) & ~vented
+    if vents.any():
+        vented |= vents
+        state.vented[cells] = vented
+        np.add.at(state.gas[:, 0], cells[0][vents], 1.0)
+    ejected_w = watts * build.ejected[cells[0], 0] * vented
+    per_pack_w = np.bincount(cells[0], ejected_w, minlength=len(state.soc))[:, None]
+    return (cells[0], cells[1]), watts - ejected_w, per_pack_w
 
 
 def thermal(build: Build, effects: Effects, state: State, heat_w: Floats, step_s: float) -> None:
@@ -171,7 +180,7 @@ def thermal(build: Build, effects: Effects, state: State, heat_w: Floats, step_s
     to_air_w = (temperature_c - effects.ambient_c) * build.ambient_w_per_k
     heat_w -= to_coolant_w
     heat_w -= to_air_w
-    across_w = np.diff(temperature_c, axis=1)
+    across_w = temperature_c[:, 1:] - temperature_c[:, :-1]
     across_w *= build.link_w_per_k
     heat_w[:, :-1] += across_w
     heat_w[:, 1:] -= across_w

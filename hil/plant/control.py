@@ -12,6 +12,9 @@ Floats = NDArray[np.float64]
 
 COLD_FROM_C, COLD_FULL_C = 0.0, 15.0
 """Charge current is cut from COLD_FULL_C down, to nothing at COLD_FROM_C."""
+HOT_FROM_C, HOT_NONE_C = 50.0, 65.0
+"""Any current is cut as the hottest cell warms, to nothing at HOT_NONE_C."""
+LOOK_S = 5.0
 PUMP_FROM_C, PUMP_LEAST, CHILL_FROM_C = 24.0, 0.4, 32.0
 """The pump runs up, and the chiller starts, with the hottest cell."""
 FUSE_C_RATE, FUSE_S = 12.0, 1.5
@@ -22,7 +25,7 @@ PRECHARGE_S = 0.4
 class Control:
     """One row a pack, (p, 1). high_v, low_v: where charge and discharge taper off at the outermost cell. charge_a, discharge_a:
     commanded limits (>= 0). closed: 1 = contactors closed. cold_charge: 1 = the cold does not cut the charge current.
-    pump: factor on the coolant's flow (a fault's); cool: 1 = cooling commanded. short_a: what flows through a short across the pack (<= 0); short_seen: 1 = the shunt is in its path."""
+    pump: factor on the coolant's flow (a fault's); cool: 1 = cooling commanded. hot_cut: 1 = heat cuts the current. short_a: what flows through a short across the pack (<= 0); short_seen: 1 = the shunt is in its path."""
 
     def __init__(self, packs: Packs) -> None:
         count = len(packs.state.soc)
@@ -33,37 +36,48 @@ class Control:
         self.high_v, self.low_v = full(packs.curves.voltage_max_v), full(packs.curves.voltage_min_v)
         self.charge_a, self.discharge_a = full(np.inf), full(np.inf)
         self.factor, self.closed, self.cold_charge = full(1), full(1), full(0)
-        self.pump, self.cool = full(1), full(0)
+        self.pump, self.cool, self.hot_cut = full(1), full(0), full(1)
         self.short_a, self.short_seen = full(0), full(1)
         self.through_a = full(0)
         self._over_s, self.link = full(0), full(1)
+        self._gain, self._cold_a, self._warm, self._looked_s = full(0), full(0), full(1), -np.inf
 
     def current(self, packs: Packs, request_a: Floats, step_s: float) -> Floats:
         """The current through the string for the coming step, A, (p,); ``request_a`` (p,)."""
-        state, parallel = packs.state, packs.build.parallel
-        wish = request_a.reshape(-1, 1) * self.factor
-        # ohms of the string's weakest answer: what one more ampere does to a cell's voltage
-        ohm = state.looked[R0].max(axis=1, keepdims=True) * 1.5 + 0.05 / state.looked[EXCHANGE].min(axis=1, keepdims=True)
-        gain = 0.7 * parallel / ohm
+        state = packs.state
+        if packs.time_s - self._looked_s >= LOOK_S:
+            self._look(packs)
         top, bottom = state.voltage_v.max(axis=1, keepdims=True), state.voltage_v.min(axis=1, keepdims=True)
-        most = np.maximum(self.through_a + gain * (self.high_v - top), 0.0)
-        least = np.minimum(self.through_a - gain * (bottom - self.low_v), 0.0)
-        hottest_c = state.temperature_c.max(axis=1, keepdims=True)
-        packs.effects.pump = self.pump * np.where(self.cool > 0, 1.0, np.clip((hottest_c - PUMP_FROM_C) / 5.0, PUMP_LEAST, 1.0))
-        packs.effects.chill = np.maximum(self.cool, np.clip((hottest_c - CHILL_FROM_C) / 3.0, 0.0, 1.0))
-        coldest_c = state.temperature_c.min(axis=1, keepdims=True)
-        warmth = np.clip((coldest_c - COLD_FROM_C) / (COLD_FULL_C - COLD_FROM_C), 0.0, 1.0)
-        cold_a = np.where(self.cold_charge > 0, np.inf, warmth * packs.curves.capacity_ah * parallel)
-        through = np.clip(wish, -self.discharge_a, np.minimum(self.charge_a, cold_a))
-        through = np.clip(through, least, most)
+        most = np.maximum(self.through_a + self._gain * (self.high_v - top), 0.0)
+        least = np.minimum(self.through_a - self._gain * (bottom - self.low_v), 0.0)
+        through = request_a.reshape(-1, 1) * self.factor
+        np.maximum(through, -self.discharge_a, out=through)
+        np.minimum(through, np.minimum(self.charge_a, self._cold_a), out=through)
+        np.maximum(through, least, out=through)
+        np.minimum(through, most, out=through)
+        through *= self._warm
         self.through_a = through * (self.closed > 0)
         # precharge: the link follows the pack's voltage before the contactors carry the load
         self.link += (self.closed - self.link) * -np.expm1(-step_s / PRECHARGE_S)
         total = self.through_a + self.short_a * (self.closed > 0)
-        beyond = np.abs(total) > FUSE_C_RATE * packs.curves.capacity_ah * parallel
+        beyond = np.abs(total) > FUSE_C_RATE * packs.curves.capacity_ah * packs.build.parallel
         self._over_s = np.where(beyond, self._over_s + step_s, 0.0)
         self.closed[self._over_s > FUSE_S] = 0.0  # the fuse: open for good
         return total[:, 0]
+
+    def _look(self, packs: Packs) -> None:
+        """What changes slowly: the weakest answer of the string, what temperatures allow, pump and chiller."""
+        state, parallel = packs.state, packs.build.parallel
+        # ohms: what one more ampere does to a cell's voltage
+        ohm = state.looked[R0].max(axis=1, keepdims=True) * 1.5 + 0.05 / state.looked[EXCHANGE].min(axis=1, keepdims=True)
+        self._gain, self._looked_s = 0.7 * parallel / ohm, packs.time_s
+        hottest_c = state.temperature_c.max(axis=1, keepdims=True)
+        packs.effects.pump = self.pump * np.where(self.cool > 0, 1.0, np.clip((hottest_c - PUMP_FROM_C) / 5.0, PUMP_LEAST, 1.0))
+        packs.effects.chill = np.maximum(self.cool, np.clip((hottest_c - CHILL_FROM_C) / 3.0, 0.0, 1.0))
+        warmth = np.clip((state.temperature_c.min(axis=1, keepdims=True) - COLD_FROM_C) / (COLD_FULL_C - COLD_FROM_C), 0.0, 1.0)
+        self._cold_a = np.where(self.cold_charge > 0, np.inf, warmth * packs.curves.capacity_ah * parallel)
+        warm = np.clip((HOT_NONE_C - hottest_c) / (HOT_NONE_C - HOT_FROM_C), 0.0, 1.0)
+        self._warm = np.where(self.hot_cut > 0, warm, 1.0)
 
     def shunt_a(self, total_a: Floats) -> Floats:
         """What the shunt sees of ``total_a`` (p,)."""

@@ -48,7 +48,7 @@ class Curves:
         """(open-circuit voltage, V, without hysteresis; its slope, V per unit of SOC), both of the shape of ``soc``."""
         row, share_t = place(temperature_c, T_LOW_C, T_STEP_K, TEMPERATURES)
         column, share_s = place(soc, SOC_LOW, OCV_STEP, OCV_WIDTH)
-        np.clip(share_t, 0.0, 1.0, out=share_t)
+        unit(share_t)
         base = row * OCV_WIDTH + column
         low = self.ocv_v.take(base)
         slope = self.ocv_v.take(base + 1) - low
@@ -63,8 +63,8 @@ class Curves:
         """The rows of the map for each cell, shape (ROWS, *soc.shape)."""
         row, share_t = place(temperature_c.ravel(), T_LOW_C, T_STEP_K, TEMPERATURES)
         column, share_s = place(soc.ravel(), SOC_LOW, MAP_STEP, MAP_WIDTH)
-        np.clip(share_t, 0.0, 1.0, out=share_t)
-        np.clip(share_s, 0.0, 1.0, out=share_s)
+        unit(share_t)
+        unit(share_s)
         base = row * MAP_WIDTH + column
         corners = (base, base + 1, base + MAP_WIDTH, base + MAP_WIDTH + 1)
         both = share_t * share_s
@@ -158,9 +158,15 @@ def ocv_grid(card: CellCard, soc: Floats, temperature_c: Floats) -> Floats:
     return voltage + (temperature_c - inside)[:, None] * entropic
 
 
+def unit(share: Floats) -> None:
+    """Keep within 0..1, in place."""
+    np.maximum(share, 0.0, out=share)
+    np.minimum(share, 1.0, out=share)
+
+
 def place(x: Floats, low: float, step: float, count: int) -> tuple[NDArray[np.intp], Floats]:
     """Index of the grid point below ``x``, kept inside the grid, and the share of the way to the next (may be < 0 or > 1)."""
     share = (x - low) * (1.0 / step)
-    index = np.clip(share, 0, count - 2).astype(np.intp)
+    index = np.minimum(np.maximum(share, 0.0), count - 2).astype(np.intp)
     share -= index
     return index, share

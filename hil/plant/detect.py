@@ -21,17 +21,17 @@ Singles = NDArray[np.float32]
 
 WINDOW_S = 300.0
 FLOOR = {
-    "cell level, V": 5e-4,
-    "cell change, V": 3e-4,
-    "cell resistance, ohm": 1e-6,
-    "cell dip, V": 1e-3,
-    "cell jump, V": 1e-3,
-    "cell stillness, 1": 0.1,
+    "cell level, z": 0.5,
+    "cell change, z": 0.5,
+    "cell resistance, z": 0.5,
+    "cell dip, z": 0.5,
+    "cell jump, z": 0.5,
+    "cell stillness, z": 0.5,
     "cells missing, 1": 0.005,
-    "probe level, K": 0.1,
-    "probe change, K": 0.05,
-    "probe rise, K": 0.05,
-    "probe stillness, 1": 0.1,
+    "probe level, z": 0.5,
+    "probe change, z": 0.5,
+    "probe rise, z": 0.5,
+    "probe stillness, z": 0.5,
     "probes missing, 1": 0.005,
     "pack warming, K": 0.2,
     "pack temperature spread, K": 0.2,
@@ -108,51 +108,58 @@ def quantities(curves: Curves, seen: Seen, row: int, period_s: float, capacity_a
     current = cut(seen.current_a[:, row])[:, :, 0]
     with np.errstate(all="ignore"):
         return {
-            **of_cells(cells, current),
+            **of_cells(cells, current, capacity_ah),
             **of_probes(probes, period_s),
             **of_pack(curves, cells, probes, current, seen, row, period_s, capacity_ah, cut),
         }
 
 
-def of_cells(cells: Singles, current: Singles) -> dict[str, Floats]:
+def of_cells(cells: Singles, current: Singles, capacity_ah: float) -> dict[str, Floats]:
     missing = np.isnan(cells)
     whole = not missing.any()
     mean = (cells.mean(axis=1) if whole else nanmean(cells)).astype(float)
-    level = mean - np.nanmedian(mean, axis=1, keepdims=True)
+    level = mean - median(mean)
     swing = (current - current.mean(axis=1, keepdims=True)).astype(np.float32)
     filled = cells if whole else np.where(missing, mean[:, None, :].astype(np.float32), cells)
-    # how far each cell answers to the current, against the median cell
+    # how far each cell answers to the current; a window without current says nothing: its answer shrinks to 0
     answer = np.matmul(swing[:, None, :], filled - mean[:, None, :].astype(np.float32))[:, 0, :].astype(float)
-    power = (swing.astype(float) ** 2).sum(axis=1)[:, None]
-    # a window without current says nothing: its answer shrinks to 0
-    ohm = answer / (power + 1e-3 * len(swing[0]) * max(float(np.abs(current).max()), 0.1) ** 2)
+    swing_a = np.sqrt((swing.astype(float) ** 2).mean(axis=1))[:, None]
+    least_a = 0.02 * capacity_ah
+    volts = answer / swing.shape[1] / np.hypot(swing_a, least_a)
     steps = np.diff(filled, axis=1)
     steps -= steps.mean(axis=2, keepdims=True)
-    still = np.log10(filled.std(axis=1).astype(float) + 1e-4)
     return {
-        "cell level, V": level,
-        "cell change, V": level - level[:1],
-        "cell resistance, ohm": ohm - np.median(ohm, axis=1, keepdims=True),
-        "cell dip, V": steps.min(axis=1).astype(float),
-        "cell jump, V": steps.max(axis=1).astype(float),
-        "cell stillness, 1": still - np.median(still, axis=1, keepdims=True),
+        "cell level, z": z(level, 1e-3),
+        "cell change, z": z(level - level[:1], 5e-4),
+        "cell resistance, z": z(volts, 2e-4),
+        "cell dip, z": z(steps.min(axis=1).astype(float), 1e-3),
+        "cell jump, z": z(steps.max(axis=1).astype(float), 1e-3),
+        "cell stillness, z": z(np.log10(filled.std(axis=1).astype(float) + 1e-4), 0.05),
         "cells missing, 1": missing.mean(axis=1),
     }
+
+
+def z(values: Floats, floor: float) -> Floats:
+    """Distance from the pack's median in robust standard deviations of the pack, (windows, n); ``floor``: the sensors' own."""
+    apart = values - median(values)
+    spread = 1.4826 * median(np.abs(apart))
+    return apart / np.hypot(spread, floor)
 
 
 def of_probes(probes: Singles, period_s: float) -> dict[str, Floats]:
     missing = np.isnan(probes)
     mean = nanmean(probes).astype(float)
-    level = mean - np.nanmedian(mean, axis=1, keepdims=True)
+    level = mean - median(mean)
     lag = max(1, min(round(60.0 / period_s), probes.shape[1] - 1))
     rise = probes[:, lag:] - probes[:, :-lag]
     rise = rise - np.nanmean(rise, axis=2, keepdims=True)
-    still = np.log10(np.nanstd(probes, axis=1).astype(float) + 0.05)
+    highest = np.fmax.reduce(rise, axis=1).astype(float)
+    square = nanmean(probes * probes).astype(float) - mean * mean
     return {
-        "probe level, K": level,
-        "probe change, K": level - level[:1],
-        "probe rise, K": np.nanmax(np.where(np.isnan(rise), -np.inf, rise), axis=1).astype(float),
-        "probe stillness, 1": still - np.nanmedian(still, axis=1, keepdims=True),
+        "probe level, z": z(level, 0.3),
+        "probe change, z": z(level - level[:1], 0.1),
+        "probe rise, z": z(highest, 0.1),
+        "probe stillness, z": z(np.log10(np.sqrt(np.maximum(square, 0.0)) + 0.05), 0.05),
         "probes missing, 1": missing.mean(axis=1),
     }
 
@@ -163,7 +170,7 @@ def of_pack(
     mean_c = nanmean(probes).astype(float)
     pack_c = np.nanmean(mean_c, axis=1, keepdims=True)
     used = cells.shape[0] * cells.shape[1]
-    middle_v = np.nanmedian(nanmean(cells).astype(float), axis=1)
+    middle_v = median(nanmean(cells).astype(float))[:, 0]
     mean_a = current.astype(float).mean(axis=1)
     moved_ah = np.cumsum(current.astype(float).ravel()).reshape(current.shape).mean(axis=1) * period_s / 3600.0
     # one resistance for the pack's mean cell, from all windows that differ in current
@@ -191,6 +198,14 @@ def soc_of(curves: Curves, voltage_v: Floats) -> Floats:
     """SOC of an open-circuit voltage at 25 degC, from the card."""
     at = round((25.0 - T_LOW_C) / T_STEP_K) * OCV_WIDTH
     return np.interp(voltage_v, curves.ocv_v[at : at + OCV_WIDTH], SOC_LOW + OCV_STEP * np.arange(OCV_WIDTH))
+
+
+def median(values: Floats) -> Floats:
+    """Over the last axis, which stays with length 1; NaN are left out. (numpy's own for NaN is slow on small arrays.)"""
+    ordered = np.sort(values, axis=-1)  # NaN come last
+    known = np.maximum(values.shape[-1] - np.isnan(values).sum(axis=-1, keepdims=True), 1)
+    low = np.take_along_axis(ordered, (known - 1) // 2, axis=-1)
+    return 0.5 * (low + np.take_along_axis(ordered, known // 2, axis=-1))
 
 
 def nanmean(values: Singles) -> Floats:

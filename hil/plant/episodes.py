@@ -64,8 +64,9 @@ class Episode:
     time_s (t,); cell_voltage_v (t, c), temperature_c (t, k), current_a, voltage_v, insulation_ohm, gas (t,): as measured,
     NaN = nothing came. soc (t,): the mean of the cells in truth. kind: a name in ``faults.KINDS`` or "ordinary". fault: None
     for ordinary use. event_s: the instant of the runaway event rule on whatever cell came first (event_cell, 0-based), NaN =
-    none. ran_away: 0-based cells in which it held. sigmas: the largest departure from the healthy twin, in standard
-    deviations of healthy runs, and in which quantity; detectable: it is at least 4; NaN, "" and False for ordinary use.
+    none. ran_away: 0-based cells in which it held. sigmas: a fault's largest departure from its healthy twin, in standard
+    deviations of healthy runs, and in which quantity; detectable: it is at least 4; NaN, "" and False for look-alikes and
+    ordinary use.
     """
 
     number: int
@@ -97,7 +98,7 @@ class Episode:
 
     @property
     def detectable(self) -> bool:
-        return self.fault is not None and self.sigmas >= DETECTABLE_SIGMAS
+        return self.sigmas >= DETECTABLE_SIGMAS  # NaN is not
 
     @property
     def cause(self) -> Cause:
@@ -186,7 +187,7 @@ def draw_kind(rng: np.random.Generator, mix: Mix) -> str:
 
 def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first: int) -> Iterator[Episode]:
     """Run the packs of ``cast`` and their twins, and judge each by its twin."""
-    twinned = [i for i, part in enumerate(cast) if part.fault is not None]
+    twinned = [i for i, part in enumerate(cast) if part.kind in FAULTS]
     of = np.array([*range(len(cast)), *twinned])
     packs = Packs(
         curves,

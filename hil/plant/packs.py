@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 LOOK_S = 5.0
 """Ordinary packs look their curves up this often."""
 FAST_K_PER_S = 1.0
-FAST_C_RATE = 5.0
+FAST_C_RATE = 10.0
 """Packs with a cell beyond either are stepped finely."""
 STEP_K, STEP_HOT_K, HOT_C = 1.0, 10.0, 180.0
 """A fine step warms no cell by more; beyond HOT_C nothing is left that a finer one would change."""

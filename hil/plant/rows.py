@@ -6,7 +6,7 @@ larger cell of the same chemistry) carries ``parallel`` times the current, the h
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import numpy as np
@@ -126,7 +126,7 @@ SECOND = frozenset({"pair_a", "looked"})
 
 def take(group: Group, rows: Rows) -> Group:
     """A copy of some packs."""
-    return replace(group, **{name: array.take(rows, axis=int(name in SECOND)) for name, array in arrays(group)})
+    return type(group)(**{name: array.take(rows, axis=int(name in SECOND)) for name, array in arrays(group)})
 
 
 def put(group: Group, rows: Rows, part: Group) -> None:
@@ -142,8 +142,11 @@ def put(group: Group, rows: Rows, part: Group) -> None:
 def stack(parts: list[Group]) -> Group:
     """Packs of several groups behind each other."""
     joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=int(name in SECOND)) for name, _ in arrays(parts[0])}
-    return replace(parts[0], **joined)
+    return type(parts[0])(**joined)
 
 
 def arrays(group: Build | Effects | State) -> list[tuple[str, NDArray[np.generic]]]:
-    return [(field.name, getattr(group, field.name)) for field in fields(group)]
+    return [(name, getattr(group, name)) for name in NAMES[type(group)]]
+
+
+NAMES = {kind: tuple(field.name for field in fields(kind)) for kind in (Build, Effects, State)}

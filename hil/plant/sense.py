@@ -13,6 +13,9 @@ from hil.plant.packs import Packs
 Floats = NDArray[np.float64]
 
 
+PHASES_KEPT = 64
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Schedule:
     """When a profile's sweep reads what: every sensor once a period, at its own instant after the period's start, s.
@@ -47,7 +50,7 @@ class Sampled:
 
 
 class Senses:
-    """The sensors of ``packs``: row i has the draw, the schedule and the noise ``of[i]``, so that a twin's are the same.
+    """The sensors of ``packs``, all read with one period: row i has the draw, the schedule and the noise ``of[i]``, so that a twin's are the same.
 
     Fault arrays, to be changed from outside: cell_offset_v, cell_hold and probe_offset_c, probe_hold (NaN in a hold =
     not held; a value = the sensor stands at it), cell_lost, probe_lost (nothing comes), current_error_a (p,).
@@ -66,7 +69,8 @@ class Senses:
         self._cell_error_v = self._voltage_offset_v * fixed[:, :cells]
         self._probe_error_c = self._temperature_offset_c * fixed[:, cells:-1]
         self._current_error_a = self._current_offset_a * fixed[:, -1:]
-        self._period_s = np.array([[schedule.period_s] for schedule in schedules])[of]
+        self._period_s = schedules[0].period_s
+        self._reads: dict[tuple[int, int], list[tuple[NDArray[np.bool_], Floats] | None]] = {}
         self._cell_s = np.array([schedule.cell_s for schedule in schedules])[of]
         self._probe_s = np.array([schedule.probe_s for schedule in schedules])[of]
         self._current_s = np.array([[schedule.current_s] for schedule in schedules])[of]
@@ -85,13 +89,31 @@ class Senses:
         step_s = now_s - before_s
         self._probe_c = self._probe_c + (packs.state.temperature_c[:, self.probe_cell] - self._probe_c) * -np.expm1(-step_s / self._temperature_lag_s)
         through = np.asarray(current_a, float).reshape(-1, 1)
-        now = (packs.state.voltage_v.copy(), self._probe_c, through, packs.state.voltage_v.sum(axis=1, keepdims=True))
-        for held, old, new, at_s in zip(self._held, self._last, now, (self._cell_s, self._probe_s, self._current_s, self._current_s), strict=True):
-            # the last instant within the step at which the sensor was read
-            read_s = at_s + self._period_s * np.floor((now_s - at_s) / self._period_s + 1e-9)
-            share = (read_s - before_s) / step_s
-            np.copyto(held, old + (new - old) * np.minimum(share, 1.0), where=share > 1e-9)
+        # the arrays of a step are made anew by the next: no need to copy
+        now = (packs.state.voltage_v, self._probe_c, through, packs.state.voltage_v.sum(axis=1, keepdims=True))
+        for held, old, new, read in zip(self._held, self._last, now, self._read(now_s, step_s), strict=True):
+            if read is not None:
+                between = new - old
+                between *= read[1]
+                between += old
+                np.copyto(held, between, where=read[0])
         self._last, self._last_s = now, now_s
+
+    def _read(self, now_s: float, step_s: float) -> list[tuple[NDArray[np.bool_], Floats] | None]:
+        """For cells, probes, current, pack voltage: (which were read within the step, at what share of it), None = none of them."""
+        key = (round(now_s % self._period_s * 1e4), round(step_s * 1e4))
+        if key not in self._reads:
+            if len(self._reads) > PHASES_KEPT:
+                self._reads.clear()
+            reads: list[tuple[NDArray[np.bool_], Floats] | None] = []
+            for at_s in (self._cell_s, self._probe_s, self._current_s, self._current_s):
+                # the last instant within the step at which the sensor was read
+                read_s = at_s + self._period_s * np.floor((now_s - at_s) / self._period_s + 1e-9)
+                share = (read_s - now_s + step_s) / step_s
+                within = share > 1e-9
+                reads.append((within, np.minimum(share, 1.0)) if within.any() else None)
+            self._reads[key] = reads
+        return self._reads[key]
 
     def sample(self, packs: Packs) -> Sampled:
         """What was read last, with the sensors' errors. Draws its noise anew: call it once a snapshot."""
