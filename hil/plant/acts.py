@@ -81,7 +81,7 @@ def pack_short(world: World, row: int, fault: Fault, now_s: float) -> float:
     ohm = fault.size + 1.5 * state.looked[0, row].sum() / parallel
     control.short_a[row, 0] = -max(float(state.looked_v[row].sum()), 0.0) / ohm
     control.short_seen[row, 0] = float(fault.seed % 3 != 0)
-    return now_s + 1.0 if control.closed[row, 0] > 0 else NEVER
+    return NEVER if control.fused[row, 0] else now_s + 1.0
 
 
 def voltage_drift(world: World, row: int, fault: Fault, now_s: float) -> float:

@@ -18,13 +18,14 @@ LOOK_S = 5.0
 PUMP_FROM_C, PUMP_LEAST, CHILL_FROM_C = 24.0, 0.4, 32.0
 """The pump runs up, and the chiller starts, with the hottest cell."""
 FUSE_C_RATE, FUSE_S = 12.0, 1.5
-PRECHARGE_S = 0.4
-"""Time constant of the link capacitor through the precharge resistor."""
+PRECHARGE_S, LINK_READY = 0.4, 0.95
+"""Time constant of the link capacitor through the precharge resistor, and the share at which the main contactors close."""
 
 
 class Control:
     """One row a pack, (p, 1). high_v, low_v: where charge and discharge taper off at the outermost cell. charge_a, discharge_a:
-    commanded limits (>= 0). closed: 1 = contactors closed. cold_charge: 1 = the cold does not cut the charge current.
+    commanded limits (>= 0). closed: 1 = contactors commanded closed; welded: 1 = they
+    do not open; fused: 1 = the fuse has gone, for good. cold_charge: 1 = the cold does not cut the charge current.
     pump: factor on the coolant's flow (a fault's); cool: 1 = cooling commanded. hot_cut: 1 = heat cuts the current. short_a: what flows through a short across the pack (<= 0); short_seen: 1 = the shunt is in its path."""
 
     def __init__(self, packs: Packs) -> None:
@@ -38,7 +39,8 @@ class Control:
         self.factor, self.closed, self.cold_charge = full(1), full(1), full(0)
         self.pump, self.cool, self.hot_cut = full(1), full(0), full(1)
         self.short_a, self.short_seen = full(0), full(1)
-        self.through_a = full(0)
+        self.through_a, self.total_a = full(0), full(0)
+        self.welded, self.fused = full(0), full(0)
         self._over_s, self.link = full(0), full(1)
         self._gain, self._cold_a, self._warm, self._looked_s = full(0), full(0), full(1), -np.inf
 
@@ -56,13 +58,17 @@ class Control:
         np.maximum(through, least, out=through)
         np.minimum(through, most, out=through)
         through *= self._warm
-        self.through_a = through * (self.closed > 0)
         # precharge: the link follows the pack's voltage before the contactors carry the load
-        self.link += (self.closed - self.link) * -np.expm1(-step_s / PRECHARGE_S)
-        total = self.through_a + self.short_a * (self.closed > 0)
+        self.closed[self.fused > 0] = 0.0
+        shut = np.maximum(self.closed, self.welded * (1.0 - self.fused))
+        self.link += (shut - self.link) * -np.expm1(-step_s / PRECHARGE_S)
+        carries = (shut > 0) & (self.link > LINK_READY)
+        self.through_a = through * carries
+        total = self.through_a + self.short_a * carries
         beyond = np.abs(total) > FUSE_C_RATE * packs.curves.capacity_ah * packs.build.parallel
         self._over_s = np.where(beyond, self._over_s + step_s, 0.0)
-        self.closed[self._over_s > FUSE_S] = 0.0  # the fuse: open for good
+        self.fused[self._over_s > FUSE_S] = 1.0
+        self.total_a = total
         return total[:, 0]
 
     def _look(self, packs: Packs) -> None:
@@ -81,5 +87,5 @@ class Control:
 
     def shunt_a(self, total_a: Floats) -> Floats:
         """What the shunt sees of ``total_a`` (p,)."""
-        unseen = self.short_a * (self.closed > 0) * (1.0 - self.short_seen)
+        unseen = self.short_a * (self.total_a != self.through_a) * (1.0 - self.short_seen)
         return total_a - unseen[:, 0]
