@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -78,9 +79,12 @@ class Broker:
         return self.start()
 
     def __exit__(self, *error):
+        """It may write down what it holds."""
         if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        self.kill()
 
 
 class Message:
@@ -134,7 +138,7 @@ class Listener:
                 if message.topic.endswith(topic) and predicate(message):
                     return message
                 at += 1
-            assert time.monotonic() < end_s, f"no such {topic} among {self.heard}"
+            assert time.monotonic() < end_s, f"no such {topic} among {len(self.heard)}, the last {self.heard[-8:]}"
             time.sleep(0.01)
 
     def of(self, topic, since=0):

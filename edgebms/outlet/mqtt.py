@@ -13,6 +13,7 @@ import random
 import socket
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
@@ -256,24 +257,27 @@ class Mqtt:
                 self._say_once("", f"connected to {self._settings.host}:{self._settings.port} as {self._client_id}")
                 self._serve(link)
                 return
-            except LinkLost as lost:
+            except Exception as error:
                 link.drop()
+                if not isinstance(error, LinkLost):  # a fault of ours, or of the library's: told, and tried again
+                    self.failed += 1
+                    say(f"outlet mqtt failed:\n{traceback.format_exc()}", WARNING)
                 now_ns = self._now_ns()
                 if self._down_ns is None:
                     if now_ns - self._up_ns > UNSTEADY_S * 1e9:
                         delay_s = BACKOFF_S
                     self._down_ns = now_ns
                     self._lost_ns.append(now_ns)
-                if isinstance(lost, TakenOver):
+                if isinstance(error, TakenOver):
                     self._taken_ns.append(now_ns)
                     delay_s = max(delay_s, TAKEN_BACKOFF_S)
-                self._say_once(self._sentence(lost, now_ns))
+                self._say_once(self._sentence(error, now_ns))
                 self._land()
             if self._closing.wait(delay_s * random.uniform(0.8, 1.2)):
                 return
             delay_s = min(2 * delay_s, BACKOFF_MOST_S)
 
-    def _sentence(self, lost: LinkLost, now_ns: int) -> str:
+    def _sentence(self, lost: Exception, now_ns: int) -> str:
         if isinstance(lost, TakenOver):
             return f"{lost}: another client has our client id {self._client_id}; give each gateway one of its own"
         if sum(now_ns - at_ns < UNSTEADY_S * 1e9 for at_ns in self._lost_ns) >= UNSTEADY:
@@ -355,11 +359,15 @@ class Mqtt:
             with self._lock:
                 change = self._changes.popleft()
             self._publish(link, f"{self._settings.topic}/{change.pack}/alert", alert_message(change, now_ns), change=change)
-        while len(self._flying) < link.window:
+        # one at a time of each pack: what lies in a frozen broker's buffers comes out as if it were new
+        on_way = {sent.topic for sent in self._flying.values()}
+        with self._lock:
+            due = sorted(self._due)
+        for pack in due:
+            if len(self._flying) >= link.window or f"{self._settings.topic}/{pack}/state" in on_way:
+                continue
             with self._lock:
-                if not self._due:
-                    break
-                pack = self._due.pop()
+                self._due.discard(pack)
                 decision, line = self._newest[pack], self._lines[pack]
             if (left_s := self._left_s(decision)) is None:
                 continue

@@ -25,7 +25,8 @@ HEAD = """# Faults of links and outlets
 Written by `make test-faults`: each fault is injected into a daemon process that watches a pack with one cell over its
 voltage limit. *Recover*: from the fault's end to the first decision with every cell. *Frames lost*: whole on the bus and
 not taken; "-" where there was no bus to take them from, or nobody to send. *Alerts lost*: decisions without the
-standing alert, or alerts that never came out.
+standing alert, or alerts that never came out. Of a broker: until a decision made after the fault's end arrives there, and
+changes of alerts that never did.
 
 | Fault | Injected | What the daemon did | Recover | Frames lost | Alerts lost |
 |---|---|---|---|---|---|

@@ -137,6 +137,7 @@ def test_leaving_says_offline_and_writes_what_waits(broker):
 
 def test_alerts_told_while_the_broker_is_away_arrive_in_order_and_old_states_do_not(tmp_path, monkeypatch):
     monkeypatch.setattr("edgebms.outlet.mqtt.BACKOFF_MOST_S", 0.5)
+    monkeypatch.setattr("edgebms.outlet.mqtt.DOWN_S", 0.2)
     broker = Broker(tmp_path, lasting=True)
     with broker, Listener(broker, session="ear"):
         pass  # from now on the broker keeps for it what comes first
@@ -202,6 +203,18 @@ def test_a_frozen_broker_is_noticed_and_what_it_did_not_acknowledge_is_told_agai
             until(lambda: outlet.waiting == 0)
             teller.tell(outlet)
             ear.wait("/alert", lambda message: message.body["event"] == "end")
+
+
+def test_a_frozen_broker_does_not_hold_up_the_end(broker, monkeypatch):
+    monkeypatch.setattr("edgebms.outlet.mqtt.CLOSE_S", 0.3)
+    with Opened(settings(broker)) as outlet:
+        until(lambda: outlet.connected)
+        broker.freeze()
+        Teller().tell(outlet, HOT)
+        began_s = time.monotonic()
+        outlet.close()
+        assert time.monotonic() - began_s < 3.0
+        broker.thaw()
 
 
 def rules(outlet):

@@ -68,18 +68,6 @@ def test_a_clean_end_says_offline(tmp_path, broker):
         assert "Traceback" not in daemon.stderr()
 
 
-def test_a_frozen_broker_does_not_hold_up_the_end(tmp_path, broker):
-    adapter = Adapter(tmp_path / "ttyUSB0")
-    with Process(tmp_path, slcan_config(adapter.path, more=outlet(broker))) as daemon:
-        with Listener(broker) as ear:
-            ear.wait("/state")
-        broker.freeze()
-        try:
-            assert daemon.stop(8.0) == 0
-        finally:
-            broker.thaw()
-
-
 def test_wrong_settings_end_the_start_with_one_sentence(tmp_path, broker):
     daemon = Process(tmp_path, slcan_config("/dev/null", more=outlet(broker, 'ca_file = "/nonexistent"\n')))
     try:
@@ -89,7 +77,8 @@ def test_wrong_settings_end_the_start_with_one_sentence(tmp_path, broker):
         daemon.__exit__()
 
 
-def test_home_assistants_birth_brings_discovery_and_state_again_and_nothing_else_is_obeyed(broker):
+def test_home_assistants_birth_brings_discovery_and_state_again_and_nothing_else_is_obeyed(broker, monkeypatch):
+    monkeypatch.setattr("edgebms.outlet.mqtt.SETTLE_S", 0.3)
     teller = Teller()
     with Listener(broker) as ear, Opened(settings(broker, every_s=3600.0)) as outlet:
         teller.tell(outlet)
