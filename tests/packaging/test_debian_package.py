@@ -159,9 +159,10 @@ def test_read_only_root_as_in_the_container(packages, bare, tmp_path):
     with Debian(bare) as debian:
         debian.install(packages[0])
         debian.configure()
+        ids = [debian.run("id", which, "edgebms").stdout.strip() for which in ("-u", "-g")]
         for folder in ("/var/lib/edgebms", "/run/edgebms"):
             debian.run("mkdir", "-p", folder)
-            debian.run("mount", "-t", "tmpfs", "-o", "uid=100,gid=101,mode=755", "tmpfs", folder)
+            debian.run("mount", "-t", "tmpfs", "-o", f"uid={ids[0]},gid={ids[1]},mode=755", "tmpfs", folder)
         debian.run("mount", "-o", "remount,ro,bind", "/")
         assert debian.run("touch", "/etc/x", check=False).returncode != 0
         debian.send()
