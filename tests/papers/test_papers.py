@@ -19,12 +19,22 @@ PAPERS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def parts():
-    """Name -> struct of each table of the configuration, whether it comes once or often."""
+    """Name -> struct of each table of the configuration, whether it comes once or often; ``outlet.mqtt`` for a table in a table."""
     found = {}
     for field in msgspec.inspect.type_info(Config).fields:
-        kind = field.type.item_type if isinstance(field.type, msgspec.inspect.VarTupleType) else field.type
-        found[field.name] = kind.cls
+        kind = table(field.type)
+        inner = {f"{field.name}.{part.name}": table(part.type).cls for part in kind.fields} if field.name == "outlet" else {}
+        found |= inner or {field.name: kind.cls}
     return found
+
+
+def table(kind):
+    """The struct in ``T``, ``tuple[T, ...]`` or ``T | None``."""
+    if isinstance(kind, msgspec.inspect.VarTupleType):
+        return kind.item_type
+    if isinstance(kind, msgspec.inspect.UnionType):
+        (kind,) = [part for part in kind.types if isinstance(part, msgspec.inspect.StructType)]
+    return kind
 
 
 def test_the_integrators_page_names_every_field_of_the_configuration():
