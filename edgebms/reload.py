@@ -17,7 +17,8 @@ from edgebms.record.checkpoint import fingerprint, pack_key
 
 
 def load(path: Path) -> Config:
-    """The configuration at ``path``, which must name a bus. Raises ConfigError, MissingExtra."""
+    """The configuration at ``path``, which must name a bus. Raises ConfigError, MissingExtra; ProfileError, CardError
+    where inverter frames depend on one."""
     config = configuration.load(path)
     if not config.bus:
         raise ConfigError(
@@ -25,6 +26,10 @@ def load(path: Path) -> Config:
         )
     for i, bus in enumerate(config.bus):
         check_bus(bus, f"{path}: bus[{i}]")
+    if config.outlet.can:
+        from edgebms.outlet.can_check import check
+
+        check(config, str(path))
     return config
 
 

@@ -112,8 +112,8 @@ class Bus:
             self._echoes.append((self._clock.now_ns(), frame.arbitration_id, frame.data))
         try:
             return link.send(frame)
-        except LinkError as error:
-            self.problem = str(error)
+        except LinkError:  # whether the link is down is for the thread that reads it to find out
+            self.counts.unsent += 1
             return False
 
     # ---- the thread

@@ -205,20 +205,23 @@ def voltages(shares: Iterable[Share]) -> list[float]:
 
 def alarms(shares: Sequence[Share]) -> dict[Alarm, Level]:
     """The gravest level of each alarm over all packs. Advice to take the power away is a general alarm: only a person can
-    follow it. A pack that is not known is a BMS warning; when none is left, an alarm."""
+    follow it. A pack that is not known is a BMS warning, no more while limits hold or fade or other packs go on: inverters stop
+    at an alarm. When none is left it is one."""
     found: dict[Alarm, Level] = {}
 
     def add(alarm: Alarm, level: Level) -> None:
         found[alarm] = max(level, found.get(alarm, Level.NONE))
 
     for share in shares:
+        blind = share.standing in (Standing.NEVER, Standing.LOST, Standing.ENDED)
         if share.last is not None:
             for alert in share.last.alerts:
-                add(alarm_of(alert), LEVELS[alert.level])
+                alarm, level = alarm_of(alert), LEVELS[alert.level]
+                add(alarm, min(level, Level.WARNING) if blind and alarm is Alarm.BMS else level)
             command = share.last.command
             if command.mode is Mode.ADVICE and command.action in (Action.STOP_DISCHARGE, Action.OPEN_CONTACTORS):
                 add(Alarm.GENERAL, Level.CRITICAL)
-        if share.standing in (Standing.NEVER, Standing.LOST, Standing.ENDED):
+        if blind:
             add(Alarm.BMS, Level.WARNING)
     if all(share.standing in (Standing.NEVER, Standing.ENDED) for share in shares):
         add(Alarm.BMS, Level.CRITICAL)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from inverters import RULE, S, decision, pack, read, unknown
 
 from edgebms.config import Site
-from edgebms.outlet import inverter_frames, victron
+from edgebms.outlet import inverter_frames, pylontech, victron
 from edgebms.outlet.battery import Alarm, join
 from edgebms.outlet.loss import OF_KIND, LossRule, rule_of
 from edgebms.outlet.standing import Standing
@@ -102,6 +102,15 @@ def test_alarms_outlive_the_decision_that_raised_them():
     assert battery(one, at_s=20.0).alarms[Alarm.SHORT] is Level.CRITICAL
 
 
+def test_lost_data_is_no_alarm_to_stop_at_while_the_limits_fade():
+    one = given_pack(alerts=[("loss_of_data", "critical")])
+    assert battery(one).alarms[Alarm.BMS] is Level.CRITICAL
+    one.take(unknown(at_s=1.0, alerts=[("loss_of_data", "critical"), ("overcharge", "critical")]))
+    told = battery(one, at_s=1.5)
+    assert told.alarms[Alarm.BMS] is Level.WARNING and told.alarms[Alarm.OVER_VOLTAGE] is Level.CRITICAL
+    assert pylontech.alarms(told)[1].hex() == "02000208" + "01504e00"
+
+
 def test_what_was_measured_is_left_out_when_it_is_old_but_the_state_of_charge_is_held():
     told = battery(given_pack(), at_s=5.0)
     assert told.soc == 0.6 and told.voltage_v is None and told.current_a is None and told.cell_min_v is None
@@ -147,7 +156,7 @@ def test_whatever_happens_charge_voltage_is_never_below_float_and_no_limit_is_ab
         _, data = inverter_frames.limits(told)
         frame = read(0x351, data)
         assert 54.0 <= frame["ChargeVoltage"] <= 57.6
-        assert 0 <= frame["ChargeCurrent"] <= last_a and 0 <= frame["DischargeCurrent"] <= last_a
+        assert 0 <= frame["ChargeCurrent"] <= last_a + 1e-6 and 0 <= frame["DischargeCurrent"] <= last_a + 1e-6
         assert kind != "stop" or frame["DischargeCurrent"] == frame["ChargeCurrent"] == 0
 
 
@@ -170,6 +179,47 @@ def test_unequal_packs_are_bound_by_the_one_that_reaches_its_limit_first():
 def test_a_pack_of_twice_the_resistance_takes_half_the_current():
     told = battery(given_pack(1, discharge_a=100.0, resistance=1.0), given_pack(2, discharge_a=100.0, resistance=2.0))
     assert told.discharge_a == 150
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 5),
+            st.floats(0, 300),
+            st.floats(0, 300),
+            st.sampled_from([None, 0.8, 1.0, 2.5]),
+            st.sampled_from(["closed", "unknown", "open"]),
+            st.sampled_from(["known", "lost", "gone", "never"]),
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_no_pack_of_any_mixture_carries_more_than_its_own_limit(mixture):
+    packs = []
+    for number, (parallel, charge_a, discharge_a, resistance, contactors, state) in enumerate(mixture, 1):
+        one = pack(number, parallel)
+        if state != "never":
+            said = {"charge_a": charge_a, "discharge_a": discharge_a, "resistance": resistance, "contactors": contactors}
+            one.take(decision(f"p{number}", {"known": 99.5, "lost": 80.0, "gone": 0.0}[state], **said))
+        packs.append(one)
+    shares = [one.share(100 * S) for one in packs]
+    told = join(shares, "silence")
+    carrying = [share for share in shares if share.standing in (Standing.KNOWN, Standing.LOST)]
+    if told is None:
+        assert not carrying and not any(share.standing is Standing.OPEN for share in shares)
+        return
+    assert told.online + told.offline == len(packs)
+    assert told.blocking_discharge >= len(packs) - len(carrying)
+    conductance = {
+        share.number: share.capacity_ah / (share.resistance if all(s.resistance for s in carrying) else 1.0) for share in carrying
+    }
+    for share in carrying:
+        part = conductance[share.number] / sum(conductance.values())
+        assert told.discharge_a * part <= share.discharge_a + 1e-9
+        assert told.charge_a * part <= share.charge_a + 1e-9
+    assert told.charge_v >= FLOAT_V
 
 
 def test_a_full_pack_ends_the_charge_and_a_stopped_one_stops_all_while_it_is_connected():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import ExitStack
 
 import can
 import msgspec
 import pytest
-from adapter import Adapter, Pack, Process, faults, free_port, seen, slcan_config, slcan_line
+from adapter import PACK, Adapter, Pack, Process, faults, free_port, seen, slcan_config, slcan_line
 from inverters import decision, read, settings
 
 from edgebms.clock import MonotonicClock
@@ -149,6 +150,8 @@ def test_what_can_never_work_is_refused_before_anything_starts():
     same = slcan_config("/dev/null", bus="transmit = true", more='[[outlet.can]]\nbus = "can0"')
     same = same.replace('profile = "edgebms"', 'profile = "victron_lv"').replace("probes = 4", "probes = 1")
     assert "0x355" in refused(same)
+    offset = slcan_config("/dev/null", bus="transmit = true", more='[[outlet.can]]\nbus = "can0"')
+    assert "0x351" in refused(offset.replace("parallel = 10", "parallel = 10\nid_offset = 0x200"))
     apart = same.replace('card = "lg_hg2"', 'card = "lg_hg2"\nchannel = "can1"') + '\n[[bus]]\nname = "can1"\n'
     assert "can-can0" in wanted(parse(apart), Gateway(dict, dict, lambda pack: None))
 
@@ -156,6 +159,8 @@ def test_what_can_never_work_is_refused_before_anything_starts():
 # ---- the daemon
 
 SENDS = "transmit = true"
+RACKS = [("rack-1", 10, 0), ("rack-2", 20, 0x100), ("rack-3", 10, 0x300)]
+"""Name, parallel cells, offset of the ids: 0x200 would put a pack's frames on the inverter's ids, and is refused."""
 OUT = '[site]\nkind = "grid_tied"\n[[outlet.can]]\nbus = "can0"\nname = "Rack one"\n'
 
 
@@ -173,31 +178,49 @@ def hear(adapter, predicate, timeout_s=30.0):
     return slcan_frames(adapter.said)
 
 
-def test_the_daemon_tells_an_inverter_over_slcan_what_its_decisions_say_and_stops_with_it(tmp_path):
+def test_the_daemon_tells_an_inverter_the_sum_of_three_packs_over_slcan_and_stops_when_it_is_killed(tmp_path):
     adapter = Adapter(tmp_path / "ttyUSB0")
-    with Process(tmp_path, slcan_config(adapter.path, bus=SENDS, more=OUT)) as daemon:
+
+    def write(frames):
+        adapter.write(b"".join(map(slcan_line, frames)))
+
+    packs = "".join(
+        PACK.replace("rack-1", name).replace("parallel = 10", f"parallel = {parallel}\nid_offset = {offset}")
+        for name, parallel, offset in RACKS
+    )
+    with Process(tmp_path, slcan_config(adapter.path, pack=packs, bus=SENDS, more=OUT)) as daemon, ExitStack() as running:
         assert adapter.wait_open().endswith(b"O\r"), "not listen-only"
-        with Pack(lambda frames: adapter.write(b"".join(map(slcan_line, frames)))):
-            daemon.wait(lambda entry: seen(entry) and entry["command"]["limits"]["discharge_a"] > 5, 30)
-            adapter.said = b""
-            frames = hear(adapter, lambda frames: sum(identifier == 0x379 for identifier, _ in frames) >= 2)
-            told = dict(frames)
-            assert set(told) >= {0x351, 0x355, 0x356, 0x35A, 0x370, 0x372, 0x373, 0x379}
-            assert (told[0x370] + told[0x371]).decode().strip() == "Rack one"
-            limits = read(0x351, told[0x351])
-            recent = [entry["command"]["limits"] for entry in daemon.decisions[-60:]]
-            assert any(abs(said["discharge_a"] - limits["DischargeCurrent"]) <= 0.1001 for said in recent)
-            assert any(abs(said["charge_v"] - limits["ChargeVoltage"]) <= 0.1001 for said in recent)
-            measured = read(0x356, told[0x356])
-            assert measured["Current"] == -5 and measured["Voltage"] == pytest.approx(16 * 3.7, abs=0.01)
-            assert read(0x372, told[0x372]) == {"Online": 1, "BlockingCharge": 0, "BlockingDischarge": 0, "Offline": 0}
-            daemon.process.kill()
-            daemon.process.wait()
-            adapter.hear()
-            adapter.said = b""
-            time.sleep(1.5)
-            adapter.hear()
-            assert not slcan_frames(adapter.said), "a killed daemon says nothing"
+        sending = [running.enter_context(Pack(write, id_offset=offset)) for _, _, offset in RACKS]
+        sending[1].current_a = -12.0
+        for name, parallel, _ in RACKS:
+            daemon.wait(
+                lambda d, name=name, least=0.5 * parallel: d["pack"] == name and seen(d) and d["command"]["limits"]["discharge_a"] > least,
+                30,
+            )
+        adapter.said = b""
+        told = dict(hear(adapter, lambda frames: sum(identifier == 0x379 for identifier, _ in frames) >= 2))
+        assert set(told) >= {0x351, 0x355, 0x356, 0x35A, 0x370, 0x372, 0x373, 0x379}
+        assert (told[0x370] + told[0x371]).decode().strip() == "Rack one"
+        recent = {name: [d["command"]["limits"] for d in daemon.decisions[-200:] if d["pack"] == name] for name, _, _ in RACKS}
+        limits = read(0x351, told[0x351])
+        for signal, field in (("DischargeCurrent", "discharge_a"), ("ChargeCurrent", "charge_a")):
+            least, most = (40 * min(pick(said[field] for said in recent[name]) / n for name, n, _ in RACKS) for pick in (min, max))
+            assert least - 0.1001 <= limits[signal] <= most + 1e-6 and most > 0, (
+                "40 cells in parallel, each with what the weakest pack's may carry"
+            )
+        assert limits["ChargeVoltage"] <= max(said["charge_v"] for said in recent["rack-1"])
+        measured = read(0x356, told[0x356])
+        assert measured["Current"] == pytest.approx(-5 - 12 - 5) and measured["Voltage"] == pytest.approx(16 * 3.7, abs=0.01)
+        assert read(0x372, told[0x372]) == {"Online": 3, "BlockingCharge": 0, "BlockingDischarge": 0, "Offline": 0}
+        assert read(0x379, told[0x379])["Capacity"] == round(40 * 2.7782)
+        assert told[0x374].startswith(b"P")
+        daemon.process.kill()
+        daemon.process.wait()
+        adapter.hear()
+        adapter.said = b""
+        time.sleep(1.5)
+        adapter.hear()
+        assert not slcan_frames(adapter.said), "a killed daemon says nothing"
 
 
 def test_the_daemon_over_udp_fades_when_its_pack_falls_silent_and_does_not_hear_itself(tmp_path):
