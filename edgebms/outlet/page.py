@@ -6,6 +6,7 @@ Nothing can be written through it. A viewer that does not keep up is cut off and
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,12 +19,13 @@ from edgebms.config import PackConfig, PageOutlet
 from edgebms.decision.types import CellValues, Decision, encode
 from edgebms.gateway_fault import GatewayFault
 from edgebms.outlet.page_words import page_words
+from edgebms.outlet.served import Cuts
 from edgebms.outlet.sink import Standing, standing_of
 from edgebms.outlet.web import SECURITY, Handler, Request, Web, answer, document, heading, names_of
 
 VIEWERS = 24
-QUEUE_BYTES = 1024 * 1024
-"""What may wait for one viewer; one with 400 cells in each decision is some twenty seconds behind then."""
+QUEUE_BYTES, KERNEL_BYTES = 256 * 1024, 64 * 1024
+"""What may wait for one viewer, here and in the kernel: with 16 cells some twenty seconds."""
 EVERY_S = 0.2
 """Decisions that say nothing new are shown so often at most."""
 BEAT_S = 1.0
@@ -78,14 +80,15 @@ class Page:
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.where = f"http://{settings.listen}/"
-        self.failed = 0
+        self._cuts = Cuts("viewer_cut.page")
         self.notice = ""
         """A line above everything, for whoever looks."""
         self._told_notice = ""
         self._now_ns, self._request_cells = now_ns, request_cells
         self._heads = tuple(PageHead(pack.name, pack.cells, pack.probes, pack.card) for pack in packs)
         self._packs = {pack.name: _Pack() for pack in packs}
-        self._viewers: set[asyncio.StreamWriter] = set()
+        self._viewers: dict[asyncio.StreamWriter, int] = {}
+        """Viewer -> what may wait for it: its welcome is long, and its line may be slow."""
         self._beat_ns = 0
         folder = resources.files("edgebms.outlet") / "static"
         files: dict[str, Handler] = {path: document((folder / name).read_bytes(), kind) for path, (name, kind) in FILES.items()}
@@ -106,8 +109,11 @@ class Page:
         self._web.shut()
 
     def faults(self, now_ns: int) -> tuple[GatewayFault, ...]:
-        del now_ns
-        return ()
+        return self._cuts.faults(now_ns)
+
+    @property
+    def failed(self) -> int:
+        return self._cuts.count
 
     def take(self, decision: Decision, line: bytes) -> None:
         pack = self._packs.setdefault(decision.pack, _Pack())
@@ -148,14 +154,17 @@ class Page:
         writer.write(heading(200, {"Content-Type": "text/event-stream", "Connection": "close", **SECURITY}))
         if request.method == "HEAD":
             return
-        writer.write(self._welcome())
-        self._viewers.add(writer)
+        connection: socket.socket = writer.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, KERNEL_BYTES)
+        welcome = self._welcome()
+        writer.write(welcome)
+        self._viewers[writer] = QUEUE_BYTES + len(welcome)
         try:
             # a viewer that went is noticed by the beat that finds nobody
             while not writer.transport.is_closing():
                 await asyncio.sleep(BEAT_S)
         finally:
-            self._viewers.discard(writer)
+            self._viewers.pop(writer, None)
 
     def _welcome(self) -> bytes:
         """All that a viewer who comes now should see."""
@@ -181,12 +190,12 @@ class Page:
 
     def _push(self, kind: str, body: bytes) -> None:
         text = event(kind, body)
-        for viewer in tuple(self._viewers):
+        for viewer, room in tuple(self._viewers.items()):
             if viewer.transport.is_closing():
-                self._viewers.discard(viewer)
-            elif viewer.transport.get_write_buffer_size() > QUEUE_BYTES:
-                self.failed += 1
-                self._viewers.discard(viewer)
+                del self._viewers[viewer]
+            elif viewer.transport.get_write_buffer_size() > room:
+                self._cuts.add(self._now_ns())
+                del self._viewers[viewer]
                 viewer.transport.abort()
             else:
                 viewer.write(text)

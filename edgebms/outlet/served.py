@@ -27,6 +27,7 @@ DOWN_S = 1.0
 TICK_S, LOOK_S = 0.1, 1.0
 STUCK_S = 5.0
 CLOSE_S = 3.0
+CUT_SHOWN_S = 60.0
 
 
 class Service(Protocol):
@@ -36,7 +37,9 @@ class Service(Protocol):
     """
 
     where: str
-    failed: int
+
+    @property
+    def failed(self) -> int: ...
 
     async def open(self) -> asyncio.Server:
         """Listen. Raises OSError."""
@@ -57,6 +60,29 @@ class Service(Protocol):
         ...
 
     def faults(self, now_ns: int) -> tuple[GatewayFault, ...]: ...
+
+
+class Cuts:
+    """How many clients were cut off, and the fault ``rule`` that tells it for a while. It is no alert: whoever may connect
+    could raise one by not reading."""
+
+    def __init__(self, rule: str) -> None:
+        self.count = 0
+        self._rule = rule
+        self._span_ns: tuple[int, int] | None = None
+
+    def add(self, now_ns: int) -> None:
+        self.count += 1
+        self._span_ns = (self._span_ns[0] if self._span_ns is not None else now_ns, now_ns)
+
+    def faults(self, now_ns: int) -> tuple[GatewayFault, ...]:
+        span_ns = self._span_ns
+        if span_ns is None:
+            return ()
+        if now_ns - span_ns[1] > CUT_SHOWN_S * 1e9:
+            self._span_ns = None
+            return ()
+        return (GatewayFault(self._rule, Level.NONE, float(self.count), 0.0, "clients", span_ns[0], None, self.count),)
 
 
 class Served:

@@ -20,14 +20,13 @@ import msgspec
 from edgebms.config import SocketOutlet
 from edgebms.decision.types import Decision
 from edgebms.gateway_fault import GatewayFault
-from edgebms.vocabulary import Level
+from edgebms.outlet.served import Cuts
 
 QUEUE_BYTES = 512 * 1024
 """What may wait for one reader: some 200 decisions of a 16-cell pack."""
 LINE_BYTES = 1024
 """Longest line that a reader may send."""
 REQUESTS_PER_S = 20
-CUT_SHOWN_S = 60.0
 
 
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -51,14 +50,13 @@ class UnixSocket:
         now_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         self.where = settings.path
-        self.failed = 0
+        self._cuts = Cuts("reader_cut.socket")
         self.readers: set[Reader] = set()
         self._path, self._mode, self._most = Path(settings.path), int(settings.mode, 8), settings.readers
         self._packs, self._request_cells, self.now_ns = packs, request_cells, now_ns
         self._newest: dict[str, tuple[int, bytes]] = {}
         """Pack -> (when it expires, its line)."""
         self._inode: tuple[int, int] | None = None
-        self._cut_ns: tuple[int, int] | None = None
 
     async def open(self) -> asyncio.Server:
         clear(self._path)
@@ -98,12 +96,11 @@ class UnixSocket:
         self._inode = None
 
     def faults(self, now_ns: int) -> tuple[GatewayFault, ...]:
-        """Readers that were cut: told, no alert. Whoever may read the socket could raise one by not reading."""
-        cut = self._cut_ns
-        if cut is None or now_ns - cut[1] > CUT_SHOWN_S * 1e9:
-            self._cut_ns = None
-            return ()
-        return (GatewayFault("reader_cut.socket", Level.NONE, float(self.failed), 0.0, "readers", cut[0], None, self.failed),)
+        return self._cuts.faults(now_ns)
+
+    @property
+    def failed(self) -> int:
+        return self._cuts.count
 
     # ---- of its readers
 
@@ -119,9 +116,7 @@ class UnixSocket:
         return True
 
     def cut(self) -> None:
-        now_ns = self.now_ns()
-        self.failed += 1
-        self._cut_ns = (self._cut_ns[0] if self._cut_ns is not None else now_ns, now_ns)
+        self._cuts.add(self.now_ns())
 
     def ask(self, request: Request) -> None:
         if request.cells:
