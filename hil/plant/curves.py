@@ -18,8 +18,8 @@ KELVIN = 273.15
 TWO_GAS_OVER_FARADAY = 2 * 8.314462618 / 96485.33212
 """V/K (CODATA 2018)."""
 
-SOC_LOW, SOC_HIGH, OCV_STEP, MAP_STEP = -0.2, 1.4, 0.005, 0.02
-T_LOW_C, T_HIGH_C, T_STEP_K = -40.0, 80.0, 2.5
+SOC_LOW, SOC_HIGH, OCV_STEP, MAP_STEP = -0.2, 1.4, 0.0025, 0.01
+T_LOW_C, T_HIGH_C, T_STEP_K = -40.0, 80.0, 1.0
 """Beyond its last temperature a resistance stays as it is."""
 END_SLOPE_V = 2.0
 """Least slope of the OCV per unit of SOC beyond its table: an overcharged cell's voltage goes on rising."""

@@ -61,7 +61,8 @@ class Ranges:
     chiller_w_per_ah: Range = (0.02, 0.15)
     vent_c: Range = (120.0, 140.0)
     separator_c: Range = (135.0, 165.0)
-    ejected: Range = (0.3, 0.6)
+    ejected: Range = (0.0, 0.35)  # see the peaks of plant-check
+    ejected_lfp: Range = (0.35, 0.6)
     voltage_offset_v: Range = (0.0002, 0.0020)
     voltage_noise_v: Range = (0.0002, 0.0012)
     voltage_lsb_v: tuple[float, ...] = (0.0001, 0.001, 0.001, 0.0015)
@@ -170,7 +171,7 @@ def draw_pack(rng: np.random.Generator, curves: Curves, batch: BatchDraw, ranges
         chiller_c=cell(20.0),
         vent_c=rng.uniform(*ranges.vent_c, (1, cells)),
         separator_c=rng.uniform(*ranges.separator_c, (1, cells)),
-        ejected=cell(one(ranges.ejected)),
+        ejected=cell(one(ranges.ejected_lfp if curves.chemistry is Chemistry.LFP else ranges.ejected)),
     )
     capacity_ah = curves.capacity_ah * parallel
     sensors = SensorDraw(

@@ -24,7 +24,7 @@ TYPICAL = Ranges(
     capacity_left=(0.97, 1.0), resistance_grown=(1.0, 1.05), tau=(1.0, 1.0), spread_capacity=(0.004, 0.004), spread_resistance=(0.02, 0.02),
     spread_soc=(0.002, 0.002), spread_cooling=(0.05, 0.05), heat_capacity=(1.0, 1.0), link_w_per_k=(0.08, 0.08), module_cells=(12,),
     ambient_share=(0.2, 0.2), air_w_per_k=(0.05, 0.05), liquid_w_per_k=(0.15, 0.15), flow=(3.0, 3.0), radiator=(0.8, 0.8),
-    chiller_w_per_ah=(0.08, 0.08), vent_c=(125.0, 135.0), separator_c=(145.0, 155.0), ejected=(0.45, 0.45), voltage_offset_v=(0.001, 0.001),
+    chiller_w_per_ah=(0.08, 0.08), vent_c=(125.0, 135.0), separator_c=(145.0, 155.0), ejected=(0.15, 0.15), ejected_lfp=(0.45, 0.45), voltage_offset_v=(0.001, 0.001),
     voltage_noise_v=(0.0004, 0.0004), voltage_lsb_v=(0.001,), temperature_offset_c=(0.3, 0.3), temperature_noise_c=(0.05, 0.05),
     temperature_lsb_c=(0.1,), temperature_lag_s=(4.0, 4.0), current_offset_c_rate=(0.0003, 0.0003), current_noise_c_rate=(0.001, 0.001),
     current_lsb_a=(0.01,), insulation_ohm=(5e6, 5e6), load_strength=(1.0, 1.0),
