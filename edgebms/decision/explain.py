@@ -43,6 +43,9 @@ SIGNALS = {
 }
 
 
+TEST_ALARM = "test alarm of edgebms selftest, not a real one"
+
+
 def explain(decision: Decision) -> str:
     """A few lines of text, ending with a newline."""
     return "\n".join(_lines(decision)) + "\n"
@@ -83,7 +86,8 @@ def _evidence(evidence: Evidence) -> str:
     value = f"{plain(evidence.value)} {evidence.unit}" if evidence.value is not None else "no value"
     window = f" over {plain(evidence.window_s)} s" if evidence.window_s else ""
     limit = f", limit {plain(evidence.limit)} {evidence.unit}" if evidence.limit is not None else ""
-    return f"{words(evidence.rule)}{place(evidence.cell, evidence.probe)}: {value}{window}{limit}"
+    rule = TEST_ALARM if evidence.rule == "selftest" else words(evidence.rule)
+    return f"{rule}{place(evidence.cell, evidence.probe)}: {value}{window}{limit}"
 
 
 def command_lines(command: Command) -> Iterator[str]:

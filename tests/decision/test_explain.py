@@ -255,3 +255,18 @@ def test_files_that_are_no_decisions(tmp_path, recorded, capsys):
 def test_random_bytes_never_crash_the_command(lines):
     number, line, unread = explain_verb.choose(lines, None, False, None)
     assert line is None and number == 0 and unread <= len(lines)
+
+
+def test_a_test_alarm_is_told_as_one():
+    told = finding(
+        Cause.GATEWAY_FAULT,
+        Level.WARNING,
+        Action.SERVICE,
+        kind="pack",
+        where=-1,
+        rule="selftest",
+        value=5.0,
+        limit=float("nan"),
+        unit="s (test)",
+    )
+    assert "  test alarm of edgebms selftest, not a real one: 5 s (test)\n" in explain(Decider().at(0.0, told))

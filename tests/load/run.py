@@ -1,4 +1,4 @@
-"""Packs of 96 cells at 1,600 frames/s each through the daemon on one core: ``make test-load`` (10 minutes; SHORT=1: 30 s).
+"""Packs of 96 cells at 1,600 frames/s each through the daemon on one core: ``make test-load`` (10 minutes; SHORT=1: 18 s).
 
 The senders run on the other core and spread the frames evenly. Latency is counted from the moment that the last frame of a
 sweep was handed to the link to the moment that the decision was read at an outlet; sweeps and decisions are
