@@ -9,41 +9,29 @@ from __future__ import annotations
 
 import contextlib
 import math
-import random
 import socket
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from edgebms.config import MqttOutlet
-from edgebms.decision.types import Alert, Decision
+from edgebms.decision.types import Decision
 from edgebms.gateway_fault import GatewayFault
 from edgebms.notify import NOTICE, WARNING, say
 from edgebms.outlet import mqtt_access
 from edgebms.outlet.homeassistant import discovery_message, discovery_topic
-from edgebms.outlet.mqtt_link import Link, LinkLost, TakenOver
-from edgebms.outlet.mqtt_payload import Change, alert_message, cells_message, changes, state_message
-from edgebms.outlet.sink import CLOSE_S, Standing, standing_of
-from edgebms.vocabulary import Level
+from edgebms.outlet.mqtt_backlog import Backlog
+from edgebms.outlet.mqtt_health import Health
+from edgebms.outlet.mqtt_link import Link, LinkLost
+from edgebms.outlet.mqtt_payload import Change, alert_message, cells_message, state_message
+from edgebms.outlet.sink import CLOSE_S
 
 BIRTH_TOPIC = "homeassistant/status"
 """Home Assistant's default, whatever the discovery prefix."""
-LIMIT_CHANGES = 10_000
-"""Alert changes that wait for a broker; a few megabytes."""
-BACKOFF_S, BACKOFF_MOST_S = 0.5, 10.0
-TAKEN_BACKOFF_S = 5.0
-"""Two clients of one name would otherwise throw each other out twice a second."""
 ACKNOWLEDGE_S = 10.0
 """A broker that takes longer is frozen, or the way to it is cut: connect anew. Sooner than keep-alive would notice."""
-DOWN_S, STEADY_S = 3.0, 10.0
-"""Down for so long is a fault, which stands until the connection has held for so long."""
-TAKEN, TAKEN_S = 2, 600.0
-UNSTEADY, UNSTEADY_S = 3, 60.0
-"""So many connections lost within the time: mosquitto before 2.0.13 says nothing to a client whose id another one took."""
-LOST_S = 60.0
 BIRTH_EVERY_S = 5.0
 SETTLE_S = 3.0
 """Home Assistant takes so long to subscribe to what it has just discovered."""
@@ -78,40 +66,24 @@ class Mqtt:
         for warning in mqtt_access.check(settings):
             say(f"outlet mqtt: {warning}", WARNING)
         self.name = "mqtt"
-        self.dropped = self.lost_changes = self.failed = self.delivered = self.connections = 0
-        self.left: deque[Change] = deque()
+        self.failed = self.delivered = self.connections = 0
         self._settings, self._packs, self._cells_every_s = settings, packs, cells_every_s
         self._request_cells, self._before, self._now_ns = request_cells, predecessor, now_ns
         self._client_id = mqtt_access.client_id(settings, packs)
         self._availability = f"{settings.topic}/gateway/{self._client_id}/availability"
-        self._every_ns = round(settings.every_s * 1e9)
-
-        self._lock = threading.Lock()  # for what stands below, between the loop and the thread
-        self._newest: dict[str, Decision] = {}
-        self._lines: dict[str, bytes] = {}
-        self._with_cells: dict[str, Decision] = {}
-        self._due: set[str] = set()
-        self._due_ns: dict[str, int] = {}
-        self._cells_due_ns: dict[str, int] = {}
-        self._standing: dict[str, Standing] = {}
-        self._alerts: dict[str, dict[str, Alert]] = {}
-        self._changes: deque[Change] = deque()
+        self._backlog = Backlog(round(settings.every_s * 1e9))
         self._used = False
-
+        self._expired = self._refused_changes = 0
         self._flying: dict[int, Sent] = {}
         self._announced: dict[str, tuple[str, bytes]] = {}
-        """pack -> (topic, payload) of its discovery, once published."""
+        """pack -> (topic, payload) of its discovery, once published; it stands at the broker until it is withdrawn."""
+        self._fresh: set[str] = set()
+        """Packs whose discovery went out on this connection, after the last birth."""
         self._withdraw: set[str] = set()
         self._announce = False
         self._birth_ns: int | None = None
 
-        self._problem = ""
-        self._down_ns: int | None = now_ns()
-        self._up_ns = 0
-        self._alarmed = False
-        self._taken_ns: deque[int] = deque(maxlen=100)
-        self._lost_ns: deque[int] = deque(maxlen=100)
-        self._bad_ns: int | None = None
+        self._health = Health(self._client_id, now_ns)
         self._closing = threading.Event()
         self._finished = threading.Event()
         self._wake_read, self._wake_write = socket.socketpair()
@@ -124,87 +96,50 @@ class Mqtt:
 
     def offer(self, decision: Decision, line: bytes) -> None:
         """Take one decision. Returns at once."""
-        pack, now_ns = decision.pack, decision.mono_ns
         if not self._used and self._before is not None:
             # from now on nothing is offered to it any more: what it knew is what was told
-            self._alerts = {name: alerts for name, alerts in self._before._alerts.items() if name in self._packs}
-        standing = standing_of(decision)
-        known = self._alerts.get(pack, {})
-        news = list(changes(known, decision)) if known or decision.alerts else []
-        self._alerts[pack] = {alert.id: alert for alert in decision.alerts}
-        with self._lock:
-            self._used = True
-            due_ns = self._due_ns.get(pack, now_ns)
-            due = now_ns >= due_ns or self._standing.get(pack) != standing
-            self._standing[pack] = standing
-            self._newest[pack], self._lines[pack] = decision, line
-            if due:
-                self.dropped += pack in self._due
-                self._due.add(pack)
-            if now_ns >= due_ns:
-                on_beat = now_ns - due_ns < self._every_ns
-                self._due_ns[pack] = (due_ns if on_beat else now_ns) + self._every_ns
-            if decision.cells is not None and now_ns >= self._cells_due_ns.get(pack, now_ns):
-                self._with_cells[pack] = decision
-                self._cells_due_ns[pack] = now_ns + self._every_ns
-                due = True
-            self._changes.extend(news)
-            while len(self._changes) > LIMIT_CHANGES:
-                self._changes.popleft()
-                self._lose_change()
-        if due or news:
+            known = self._before._backlog.alerts
+            self._backlog.alerts = {pack: known[pack] for pack in self._packs if pack in known}
+        self._used = True
+        lost = self._backlog.lost
+        if self._backlog.file(decision, line):
             self._wake()
+        if self._backlog.lost > lost:
+            self._health.message_lost()
+
+    @property
+    def dropped(self) -> int:
+        """States that were due and did not leave: replaced by newer ones, or expired before they could."""
+        return self._backlog.dropped + self._expired
+
+    @property
+    def lost_changes(self) -> int:
+        return self._backlog.lost + self._refused_changes
 
     def faults(self, now_ns: int) -> tuple[GatewayFault, ...]:
         """What is wrong with this outlet now."""
-        out = []
-        down_ns = self._down_ns
-        if down_ns is not None and now_ns - down_ns > DOWN_S * 1e9:
-            self._alarmed = True
-        elif down_ns is None and now_ns - self._up_ns > STEADY_S * 1e9:
-            self._alarmed = False
-        if self._alarmed:
-            since_ns = down_ns if down_ns is not None else self._up_ns
-            down_s = (now_ns - down_ns) / 1e9 if down_ns is not None else 0.0
-            out.append(GatewayFault("outlet_down.mqtt", Level.WARNING, down_s, DOWN_S, "s", since_ns))
-        taken = [at_ns for at_ns in list(self._taken_ns) if now_ns - at_ns < TAKEN_S * 1e9]
-        if len(taken) >= TAKEN:
-            out.append(GatewayFault("client_id_taken.mqtt", Level.WARNING, float(len(taken)), float(TAKEN), "times", taken[0]))
-        lost = [at_ns for at_ns in list(self._lost_ns) if now_ns - at_ns < UNSTEADY_S * 1e9]
-        if len(lost) >= UNSTEADY:
-            out.append(GatewayFault("outlet_unsteady.mqtt", Level.WARNING, float(len(lost)), float(UNSTEADY), "times", lost[0]))
-        bad_ns = self._bad_ns
-        if bad_ns is not None and now_ns - bad_ns < LOST_S * 1e9:
-            count = self.lost_changes + self.failed
-            level = Level.WARNING if self.lost_changes else Level.WATCH
-            out.append(GatewayFault("outlet_lost.mqtt", level, float(count), math.nan, "messages", bad_ns, None, count))
-        return tuple(out)
+        return self._health.faults(now_ns, self.lost_changes, self.failed)
 
     def close(self) -> None:
         """Send what waits, for CLOSE_S at most, then say goodbye."""
         self._closing.set()
         self._wake()
         self._thread.join(CLOSE_S + 1.5)
-        waiting = len(self._changes) + len(self._flying)
-        if waiting and not self._finished.is_set():
-            say(f"outlet mqtt: {waiting} messages were not acknowledged at the end", WARNING)
+        if self.waiting and not self._finished.is_set():
+            say(f"outlet mqtt: {self.waiting} changes of alerts were not acknowledged at the end", WARNING)
 
     @property
     def connected(self) -> bool:
-        return self._down_ns is None
+        return self._health.connected
 
     @property
     def waiting(self) -> int:
         """Alert changes that the broker has not acknowledged."""
-        return len(self._changes) + sum(sent.change is not None for sent in list(self._flying.values()))
+        return len(self._backlog) + sum(sent.change is not None for sent in list(self._flying.values()))
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake already; closed: it needs nothing any more
             self._wake_write.send(b"\0")
-
-    def _lose_change(self) -> None:
-        self.lost_changes += 1
-        self._bad_ns = self._now_ns()
 
     # ---- the thread
 
@@ -213,10 +148,8 @@ class Mqtt:
             if self._take_over():
                 self._connections()
         finally:
-            with self._lock:
-                self.left, self._changes = self._changes, deque()
-            if self.left:
-                say(f"outlet mqtt: {len(self.left)} alert changes did not leave", WARNING)
+            if len(self._backlog):
+                say(f"outlet mqtt: {len(self._backlog)} changes of alerts did not leave", WARNING)
             self._finished.set()
             self._wake_read.close()
             self._wake_write.close()
@@ -239,22 +172,17 @@ class Mqtt:
         )
         if before._availability != self._availability:
             self._withdraw.add(before._availability)
-        with self._lock:
-            gone = [change for change in before.left if change.pack in self._packs]
-            self._changes.extendleft(reversed(gone))
-            before.left = deque()
+        self._backlog.put_back(change for change in before._backlog.take_all() if change.pack in self._packs)
         before._before = None  # no chain of them over many reloads
         return True
 
     def _connections(self) -> None:
-        delay_s = BACKOFF_S
         while True:
             link = Link(self._settings, self._client_id, self._availability, self._subscriptions())
             try:
                 link.connect()
-                self._up_ns, self._down_ns = self._now_ns(), None
+                self._health.up(f"{self._settings.host}:{self._settings.port}")
                 self.connections += 1
-                self._say_once("", f"connected to {self._settings.host}:{self._settings.port} as {self._client_id}")
                 self._serve(link)
                 return
             except Exception as error:
@@ -262,39 +190,15 @@ class Mqtt:
                 if not isinstance(error, LinkLost):  # a fault of ours, or of the library's: told, and tried again
                     self.failed += 1
                     say(f"outlet mqtt failed:\n{traceback.format_exc()}", WARNING)
-                now_ns = self._now_ns()
-                if self._down_ns is None:
-                    if now_ns - self._up_ns > UNSTEADY_S * 1e9:
-                        delay_s = BACKOFF_S
-                    self._down_ns = now_ns
-                    self._lost_ns.append(now_ns)
-                if isinstance(error, TakenOver):
-                    self._taken_ns.append(now_ns)
-                    delay_s = max(delay_s, TAKEN_BACKOFF_S)
-                self._say_once(self._sentence(error, now_ns))
+                delay_s = self._health.lost(error)
                 self._land()
-            if self._closing.wait(delay_s * random.uniform(0.8, 1.2)):
+            if self._closing.wait(delay_s):
                 return
-            delay_s = min(2 * delay_s, BACKOFF_MOST_S)
-
-    def _sentence(self, lost: Exception, now_ns: int) -> str:
-        if isinstance(lost, TakenOver):
-            return f"{lost}: another client has our client id {self._client_id}; give each gateway one of its own"
-        if sum(now_ns - at_ns < UNSTEADY_S * 1e9 for at_ns in self._lost_ns) >= UNSTEADY:
-            return f"{lost}, again and again: has another client our client id {self._client_id}?"
-        return str(lost)
-
-    def _say_once(self, problem: str, good: str = "") -> None:
-        if problem != self._problem or good:
-            say(f"outlet mqtt: {good or problem}", NOTICE if good else WARNING)
-        self._problem = problem
 
     def _land(self) -> None:
         """Nothing flies any more: changes of alerts wait again, in order, before the others."""
-        again = [sent.change for sent in self._flying.values() if sent.change is not None]
+        self._backlog.put_back(sent.change for sent in self._flying.values() if sent.change is not None)
         self._flying.clear()
-        with self._lock:
-            self._changes.extendleft(reversed(again))
 
     def _subscriptions(self) -> tuple[str, ...]:
         prefix = self._settings.discovery
@@ -303,20 +207,25 @@ class Mqtt:
     def _serve(self, link: Link) -> None:
         """Until closing; raises LinkLost."""
         self._publish(link, self._availability, b"online", retain=True)
-        self._announced.clear()
+        self._fresh.clear()
         self._renew(due_at_once=True)
         closing_ns: int | None = None
         while True:
             if self._closing.is_set():
                 now_ns = self._now_ns()
                 closing_ns = closing_ns or now_ns
-                if not (self._flying or self._changes or self._due) or now_ns - closing_ns > CLOSE_S * 1e9:
+                if (self._backlog.idle() and not self._flying) or now_ns - closing_ns > CLOSE_S * 1e9:
                     break
             self._send(link)
             link.poll(0.1 if self._closing.is_set() else 1.0, self._wake_read)
             with contextlib.suppress(OSError):
                 self._wake_read.recv(4096)
             self._settle(link)
+            if link.unread:
+                self._health.say_once(
+                    f"the broker does not let us read {BIRTH_TOPIC} ({link.unread}): discovery is not sent again at a birth"
+                )
+                link.unread = ""
         self._goodbye(link)
 
     def _goodbye(self, link: Link) -> None:
@@ -332,13 +241,7 @@ class Mqtt:
     def _renew(self, *, due_at_once: bool) -> None:
         """Discovery again, and the state right after: at once for what listens already, and once more for Home Assistant."""
         self._announce = True
-        now_ns = self._now_ns()
-        with self._lock:
-            for pack in self._newest:
-                if due_at_once:
-                    self._due.add(pack)
-                self._due_ns[pack] = min(self._due_ns.get(pack, now_ns), now_ns + round(SETTLE_S * 1e9))
-            self._cells_due_ns.clear()
+        self._backlog.renew(self._now_ns(), round(SETTLE_S * 1e9), at_once=due_at_once)
         for pack in self._packs:
             self._request_cells(pack)
 
@@ -351,41 +254,30 @@ class Mqtt:
         self._withdraw.clear()
         if link.births and (self._birth_ns is None or now_ns - self._birth_ns > BIRTH_EVERY_S * 1e9):
             link.births, self._birth_ns = 0, now_ns
-            self._announced.clear()
+            self._fresh.clear()
             self._renew(due_at_once=False)
         if self._settings.discovery and self._announce:
             self._discover(link)
-        while self._changes and len(self._flying) < min(FOR_ALERTS, link.window):
-            with self._lock:
-                change = self._changes.popleft()
-            self._publish(link, f"{self._settings.topic}/{change.pack}/alert", alert_message(change, now_ns), change=change)
+        topic = self._settings.topic
+        while len(self._flying) < min(FOR_ALERTS, link.window) and (change := self._backlog.take_change()) is not None:
+            self._publish(link, f"{topic}/{change.pack}/alert", alert_message(change, now_ns), change=change)
         # one at a time of each pack: what lies in a frozen broker's buffers comes out as if it were new
         on_way = {sent.topic for sent in self._flying.values()}
-        with self._lock:
-            due = sorted(self._due)
-        for pack in due:
-            if len(self._flying) >= link.window or f"{self._settings.topic}/{pack}/state" in on_way:
+        for pack in self._backlog.due():
+            if len(self._flying) >= link.window or f"{topic}/{pack}/state" in on_way:
                 continue
-            with self._lock:
-                self._due.discard(pack)
-                decision, line = self._newest[pack], self._lines[pack]
-            if (left_s := self._left_s(decision)) is None:
-                continue
-            self._publish(link, f"{self._settings.topic}/{pack}/state", state_message(decision), expiry_s=left_s)
-            self._publish(link, f"{self._settings.topic}/{pack}/decision", line, expiry_s=left_s)
-        while len(self._flying) < link.window:
-            with self._lock:
-                if not self._with_cells:
-                    break
-                pack, decision = self._with_cells.popitem()
+            decision, line = self._backlog.take_state(pack)
             if (left_s := self._left_s(decision)) is not None:
-                self._publish(link, f"{self._settings.topic}/{pack}/cells", cells_message(decision), expiry_s=left_s)
+                self._publish(link, f"{topic}/{pack}/state", state_message(decision), expiry_s=left_s)
+                self._publish(link, f"{topic}/{pack}/decision", line, expiry_s=left_s)
+        while len(self._flying) < link.window and (with_cells := self._backlog.take_cells()) is not None:
+            if (left_s := self._left_s(with_cells)) is not None:
+                self._publish(link, f"{topic}/{with_cells.pack}/cells", cells_message(with_cells), expiry_s=left_s)
 
     def _discover(self, link: Link) -> None:
         """The discovery of each pack that has decided by now, where it is not out yet or reads otherwise than it did."""
         settings = self._settings
-        with self._lock:
-            newest = dict(self._newest)
+        newest = self._backlog.newest()
         for pack, decision in newest.items():
             expires_s = decision.expires_ms / 1e3
             topic = discovery_topic(settings.discovery, settings.topic, pack)
@@ -404,9 +296,10 @@ class Mqtt:
                     break
                 say(f"outlet mqtt: the broker takes {link.largest} bytes a message: the cells of {pack} are not announced", WARNING)
                 cells = 0
-            if self._announced.get(pack) != (topic, payload):
+            if pack not in self._fresh or self._announced.get(pack) != (topic, payload):
                 self._publish(link, topic, payload, retain=True)
                 self._announced[pack] = (topic, payload)
+                self._fresh.add(pack)
         self._announce = set(newest) != set(self._packs)
 
     def _left_s(self, decision: Decision) -> int | None:
@@ -414,7 +307,7 @@ class Mqtt:
         left_ns = decision.mono_ns + decision.expires_ms * 1_000_000 - self._now_ns()
         if left_ns > 0:
             return max(1, math.ceil(left_ns / 1e9))
-        self.dropped += 1
+        self._expired += 1
         return None
 
     def _fits(self, link: Link, topic: str, payload: bytes) -> bool:
@@ -431,9 +324,7 @@ class Mqtt:
             mid = link.publish(topic, payload, retain=retain, expiry_s=expiry_s)
         except LinkLost:
             if change is not None:
-                with self._lock:
-                    self._changes.appendleft(change)
-                # what flies is older: it is put before this one when the link has gone
+                self._backlog.put_back([change])  # what flies is older: it is put before this one
             raise
         self._flying[mid] = Sent(self._now_ns(), topic, change)
         return mid
@@ -455,7 +346,6 @@ class Mqtt:
 
     def _refused(self, topic: str, why: str, change: Change | None) -> None:
         self.failed += 1
-        self._bad_ns = self._now_ns()
-        if change is not None:
-            self._lose_change()
-        self._say_once(f"the broker refuses {topic}: {why}")
+        self._health.message_lost()
+        self._refused_changes += change is not None
+        self._health.say_once(f"the broker refuses {topic}: {why}")

@@ -39,12 +39,13 @@ class Link:
     """``connect``, then ``publish`` and ``poll`` in turn; both raise LinkLost when it is over.
 
     acknowledged: (message id, None or why the broker refused it) since the last look. births: a subscribed topic said
-    "online". largest: bytes that a packet may have, 0 = any.
+    "online". unread: why the broker refused the subscription. largest: bytes that a packet may have, 0 = any.
     """
 
     def __init__(self, settings: MqttOutlet, client_id: str, will_topic: str, subscriptions: tuple[str, ...]) -> None:
         self.acknowledged: list[tuple[int, str | None]] = []
         self.births = 0
+        self.unread = ""
         self.window = WINDOW
         self.largest = 0
         self._settings, self._client_id, self._will_topic, self._subscriptions = settings, client_id, will_topic, subscriptions
@@ -83,6 +84,9 @@ class Link:
         def on_publish(_client: Client, _userdata: Any, mid: int, reason: Any, _properties: Any) -> None:
             self.acknowledged.append((mid, str(reason) if reason.is_failure else None))
 
+        def on_subscribe(_client: Client, _userdata: Any, _mid: int, reasons: Any, _properties: Any) -> None:
+            self.unread = next((str(reason) for reason in reasons if reason.is_failure), "")
+
         def on_message(_client: Client, _userdata: Any, message: Any) -> None:
             if message.topic in self._subscriptions and message.payload == b"online":
                 self.births += 1
@@ -92,7 +96,7 @@ class Link:
                 self._complaint = text.partition(": ")[2] or text
 
         client.on_connect, client.on_disconnect, client.on_publish = on_connect, on_disconnect, on_publish
-        client.on_message, client.on_log = on_message, on_log
+        client.on_subscribe, client.on_message, client.on_log = on_subscribe, on_message, on_log
         return client
 
     def connect(self) -> None:

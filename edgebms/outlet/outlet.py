@@ -19,9 +19,15 @@ class Outlet(Protocol):
     """
 
     name: str
-    dropped: int
-    lost_changes: int
-    failed: int
+
+    @property
+    def dropped(self) -> int: ...
+
+    @property
+    def lost_changes(self) -> int: ...
+
+    @property
+    def failed(self) -> int: ...
 
     def offer(self, decision: Decision, line: bytes) -> None: ...
 

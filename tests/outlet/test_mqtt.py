@@ -136,8 +136,8 @@ def test_leaving_says_offline_and_writes_what_waits(broker):
 
 
 def test_alerts_told_while_the_broker_is_away_arrive_in_order_and_old_states_do_not(tmp_path, monkeypatch):
-    monkeypatch.setattr("edgebms.outlet.mqtt.BACKOFF_MOST_S", 0.5)
-    monkeypatch.setattr("edgebms.outlet.mqtt.DOWN_S", 0.2)
+    monkeypatch.setattr("edgebms.outlet.mqtt_health.BACKOFF_MOST_S", 0.5)
+    monkeypatch.setattr("edgebms.outlet.mqtt_health.DOWN_S", 0.2)
     broker = Broker(tmp_path, lasting=True)
     with broker, Listener(broker, session="ear"):
         pass  # from now on the broker keeps for it what comes first
@@ -234,7 +234,7 @@ def test_two_gateways_of_one_name_are_noticed(broker, capsys):
 
 def test_a_broker_that_says_that_our_name_was_taken_is_believed(monkeypatch):
     """Newer brokers give the reason (MQTT 5.0, 3.14.2.1: 0x8E)."""
-    monkeypatch.setattr("edgebms.outlet.mqtt.TAKEN_BACKOFF_S", 0.1)
+    monkeypatch.setattr("edgebms.outlet.mqtt_health.TAKEN_BACKOFF_S", 0.1)
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         Opened(MqttOutlet(host="127.0.0.1", port=server.getsockname()[1], tls=False)) as outlet,
@@ -269,6 +269,46 @@ def test_a_reload_hands_over_alerts_that_did_not_leave(tmp_path, broker):
         teller.tell(outlet)
         ear.wait("/alert", lambda message: message.body["event"] == "end")
         assert [message.body["event"] for message in ear.of("/alert")] == ["begin", "level", "end"]
+
+
+def test_a_reload_that_is_refused_leaves_the_standing_outlet_alone(broker):
+    """The new outlet was opened, another part of the new configuration was wrong: it is closed before it was used."""
+    teller = Teller()
+    with Listener(broker) as ear, Opened(settings(broker)) as outlet:
+        teller.tell(outlet, HOT)
+        ear.wait("/state")
+        new = Mqtt(settings(broker, every_s=5.0), ("rack-1",), 60.0, lambda pack: None, outlet)
+        new.close()
+        teller.tell(outlet)
+        ear.wait("/alert", lambda message: message.body["event"] == "end")
+        assert new.connections == 0 and outlet.connections == 1
+        assert [message.payload for message in ear.of("/availability")] == [b"online"]
+
+
+def test_a_reload_tells_neither_twice_what_stands_nor_forgets_what_ends(broker):
+    teller = Teller()
+    with Listener(broker) as ear:
+        before = Mqtt(settings(broker), ("rack-1",), 60.0, lambda pack: None)
+        teller.tell(before, HOT)
+        ear.wait("/alert")
+        with Opened(settings(broker, every_s=0.1), predecessor=before) as outlet:
+            before.close()
+            teller.tell(outlet, HOT)
+            teller.tell(outlet)
+            ear.wait("/alert", lambda message: message.body["event"] == "end")
+            assert [message.body["event"] for message in ear.of("/alert")] == ["begin", "end"]
+
+
+def test_alerts_beyond_what_memory_holds_are_counted_and_told(monkeypatch):
+    monkeypatch.setattr("edgebms.outlet.mqtt_backlog.LIMIT_CHANGES", 5)
+    teller = Teller()
+    with Opened(MqttOutlet(host="127.0.0.1", port=1, tls=False)) as outlet:
+        for _ in range(4):
+            teller.tell(outlet, HOT)
+            teller.tell(outlet)
+        assert outlet.lost_changes == 3 and outlet.waiting == 5
+        (fault,) = [fault for fault in outlet.faults(time.monotonic_ns()) if fault.rule == "outlet_lost.mqtt"]
+        assert fault.level is Level.WARNING and fault.count >= 3
 
 
 def test_what_the_brokers_rules_forbid_is_told(tmp_path):

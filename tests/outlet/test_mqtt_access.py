@@ -56,7 +56,7 @@ def test_a_broker_with_a_good_certificate_is_spoken_to(tmp_path, keys):
     ],
 )
 def test_any_other_certificate_is_refused_and_nothing_goes_out(tmp_path, keys, capsys, monkeypatch, certificate, authority, sentence):
-    monkeypatch.setattr("edgebms.outlet.mqtt.DOWN_S", 0.2)
+    monkeypatch.setattr("edgebms.outlet.mqtt_health.DOWN_S", 0.2)
     with tls_broker(tmp_path, keys, certificate) as broker:
         ca_file = f"{keys}/{authority}.pem" if authority else ""
         with Opened(secure(broker, keys, ca_file=ca_file)) as outlet:
