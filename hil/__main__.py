@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     logs.add_argument("--period", type=float, metavar="S", help="seconds between two sweeps, where they depart from the profile's")
     logs.set_defaults(func=logs_table)
     library = verbs.add_parser("pybamm-library", help="simulate days of single cells with PyBaMM, from which its packs are composed")
-    library.add_argument("--days", type=int, default=250, metavar="N", help="of six cells each (default 250)")
+    library.add_argument("--days", type=int, default=120, metavar="N", help="of four cells each (default 120)")
     library.add_argument("--out", type=Path, metavar="DIR", help="default: build/pybamm-library; what is there is not made again")
     library.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     library.set_defaults(func=pybamm_library)
@@ -43,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def pybamm_library(args: argparse.Namespace) -> int:
-    from hil.pybamm_plant.library import CELLS, FOLDER, days_of, make
+    from hil.plant_pybamm.library import CELLS, FOLDER, days_of, make
 
     folder = args.out or FOLDER
     make(folder, args.days, args.jobs)

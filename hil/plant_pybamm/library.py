@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.errors import LogError
-from hil.pybamm_plant.days import draw_day
-from hil.pybamm_plant.sets import SETS, CellSet
-from hil.pybamm_plant.simulate import Draw, simulate
+from hil.plant_pybamm.days import draw_day
+from hil.plant_pybamm.sets import SETS, CellSet
+from hil.plant_pybamm.simulate import Draw, simulate
 
 Floats = NDArray[np.float64]
 
 FOLDER = Path("build") / "pybamm-library"
-CELLS = 6
+CELLS = 4
 """Cells simulated of each day's batch; a pack mixes them."""
 TRIES = 8
 SEED = 20261124
