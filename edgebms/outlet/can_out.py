@@ -97,7 +97,7 @@ class CanOut:
                 self.failed += 1
                 self._say(f"{type(error).__name__}: {error}")
                 self._missed(self._now_ns())
-        for bus in self._gateway.buses().values():
+        for bus in tuple(self._gateway.buses().values()):
             bus.release(self)
 
     def _cycle(self) -> None:
