@@ -134,6 +134,12 @@ def wanted_names(config: Config) -> list[str]:
     return names + [f"can-{entry.bus}" for entry in outlet.can]
 
 
+UNSEEN = {
+    "mqtt": "may the gateway's user read its own topics at this broker (its access list)? is the pack silent? see edgebms status",
+    "ndjson": "is it the file that the daemon writes to, and is there room on its disk? see edgebms status",
+}
+"""What to look at where an outlet answers and shows nothing."""
+
 Row = tuple[str, str, str, str, str]
 """Outlet, ok | WRONG | -, shown after, cleared after, what is wrong and how to mend it."""
 
@@ -144,7 +150,7 @@ def row_of(sight: Sight, begun: Any, after: Status) -> Row:
         return sight.name, "ok", f"{shown:.0f} ms", f"{over:.0f} ms", ""
     faults = [fault for outlet in after.outlets if outlet.name == sight.name for fault in outlet.faults]
     text = sight.problem or ("the alarm was not seen" if shown is None else "its end was not seen")
-    mend = sight.mend or "is the pack silent? see edgebms status, and the daemon's journal"
+    mend = sight.mend or UNSEEN.get(sight.name, "is the pack silent? see edgebms status, and the daemon's journal")
     told = f" (the daemon says {', '.join(faults)})" if faults else ""
     return (
         sight.name,
