@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig
+from edgebms.decision.limits import DERATED
 from edgebms.decision.types import Decision
 from edgebms.outlet.loss import LossRule
 from edgebms.vocabulary import Contactor
@@ -16,6 +17,7 @@ STOPS_CHARGE = frozenset({"charge_stopped", "charge_too_cold"})
 STOPS_DISCHARGE = frozenset({"discharge_stopped"})
 """Of ``limits.reasons``: what is said in full knowledge, and therefore at once, whatever else is unknown."""
 NO_TEMPERATURE = "charge_temperature_unknown"
+LIMITED = "derated"
 RISE_S = 20.0
 """How long the estimator's limits take from zero to full (``estimator/power.py``)."""
 
@@ -106,6 +108,8 @@ class Pack:
                 lost_s = (now_ns - (self._lost_ns if self._lost_ns is not None else expiry_ns(known))) * 1e-9
                 left = self._rule.share(lost_s)
                 standing = Standing.LOST if left > 0 else Standing.ENDED
+                if LIMITED in reasons and LIMITED not in known.command.limits.reasons:
+                    left *= DERATED
                 charge_v = self._rule.charge_v(known.command.limits.charge_v, self._float_v, lost_s)
         if decision is not None:
             charge_v = decision.command.limits.charge_v

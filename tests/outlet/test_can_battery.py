@@ -84,6 +84,16 @@ def test_a_stop_is_obeyed_at_once_also_while_data_is_lost():
     assert battery(one, at_s=1.3).charge_a == 0 and battery(one, at_s=1.3).discharge_a == 150
 
 
+def test_a_derating_said_during_a_loss_halves_what_is_held_and_no_more_where_it_was_halved_before():
+    reasons = ("charge_unknown", "discharge_unknown", "derated")
+    one = given_pack()
+    one.take(unknown(at_s=1.0, reasons=reasons))
+    assert battery(one, at_s=1.1).discharge_a == 75
+    one = given_pack(discharge_a=75.0, reasons=("discharge_rate", "derated"))
+    one.take(unknown(at_s=1.0, reasons=reasons))
+    assert battery(one, at_s=1.1).discharge_a == 75
+
+
 def test_no_charge_is_asked_for_at_a_temperature_that_nobody_knows():
     one = given_pack()
     one.take(unknown(at_s=1.0, reasons=("charge_unknown", "discharge_unknown", "charge_temperature_unknown")))
