@@ -69,10 +69,10 @@ class Browser:
 
     def __exit__(self, *error):
         with contextlib.suppress(Exception):
+            self.call("Browser.close")
             self.closing.close()
-        self.process.terminate()
         try:
-            self.process.wait(10)
+            self.process.wait(5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
