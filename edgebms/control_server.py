@@ -28,6 +28,8 @@ from edgebms.vocabulary import Level
 LINE_S = 2.0
 """From the connection to its whole line."""
 WAIT_S = 0.5
+BETWEEN_S = 0.02
+"""After each answer: whoever asks in a loop takes no more than this leaves of the daemon's time."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 10.0
 
 Handler = Callable[[Ask, int], Acknowledged | Begun | Status]
@@ -44,6 +46,7 @@ class ControlServer:
         self._handle, self._say = handle, say
         self._since_ns = time.monotonic_ns()
         self._stop = threading.Event()
+        self._listener: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name="edgebms-control", daemon=True)
         self._thread.start()
 
@@ -54,6 +57,9 @@ class ControlServer:
 
     def close(self) -> None:
         self._stop.set()
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # a waiting accept returns
         self._thread.join(WAIT_S + LINE_S + 1.0)
 
     def _run(self) -> None:
@@ -68,7 +74,7 @@ class ControlServer:
                 continue
             self.problem, pause_s = "", FIRST_PAUSE_S
             with listener, contextlib.suppress(OSError):  # the file can go at any moment: then it is made anew
-                mine = self._path.stat().st_ino
+                mine, self._listener = self._path.stat().st_ino, listener
                 self._serve(listener, mine)
                 if self._path.stat().st_ino == mine:
                     self._path.unlink()
@@ -94,7 +100,8 @@ class ControlServer:
                     pass
                 return  # someone took the file away: make it anew
             except OSError as error:
-                self._trouble(str(error.strerror or error))
+                if not self._stop.is_set():
+                    self._trouble(str(error.strerror or error))
                 return
             with connection:
                 try:
@@ -103,6 +110,7 @@ class ControlServer:
                     continue  # the client went away
                 except Exception as error:  # a fault of ours in one answer: the next is tried
                     self._say(f"control socket: {type(error).__name__}: {error}")
+            self._stop.wait(BETWEEN_S)
 
     def _answer(self, connection: socket.socket) -> None:
         line = read_line(connection)

@@ -63,6 +63,24 @@ def test_a_client_that_says_nothing_delays_neither_decisions_nor_for_long_the_ne
     silent.close()
 
 
+def test_who_asks_in_a_loop_takes_no_decision(controlled):
+    daemon = controlled.daemon
+    count, end_s, answers = len(daemon.decisions), time.monotonic() + 1.5, []
+
+    def flood():
+        while time.monotonic() < end_s:
+            answers.append(controlled.say(b'{"verb":"status"}\n'))
+
+    threads = [threading.Thread(target=flood) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 0 < len(answers) <= 1.5 / 0.02 + 5 and all(answer["answer"] == "status" for answer in answers)
+    sequence = [entry["seq"] for entry in daemon.decisions[count:]]
+    assert len(sequence) > 5 and sequence == list(range(sequence[0], sequence[0] + len(sequence)))
+
+
 def test_status_tells_packs_buses_and_outlets(controlled, capsys):
     answer = controlled.say(b'{"verb":"status"}\n')
     assert answer["pid"] == controlled.daemon.process.pid and answer["running_s"] > 0
