@@ -158,10 +158,8 @@ def block_cooling(world: World, row: int, fault: Fault, now_s: float) -> float:
 
 
 def plating(world: World, row: int, fault: Fault, now_s: float) -> float:
-    """Charged fast in the cold, with nothing that holds the charger back; ``size`` of the current plates."""
-    world.control.cold_charge[row, 0] = 1.0
-    if fault.cell >= 0:
-        world.packs.effects.plating[row, fault.cell] = fault.size
+    """While the cell is charged in the cold, ``size`` of the current plates."""
+    world.packs.effects.plating[row, fault.cell] = fault.size
     return NEVER
 
 
@@ -169,17 +167,6 @@ def imbalance(world: World, row: int, fault: Fault, now_s: float) -> float:
     soc = world.packs.state.soc
     soc[row, fault.cell] = np.clip(soc[row, fault.cell] + fault.size, 0.01, 1.0)
     return NEVER
-
-
-def drain(world: World, row: int, fault: Fault, now_s: float) -> float:
-    """Something on the board draws ``size`` of the cell's charge in an hour and then stops."""
-    bleed_s = world.packs.effects.bleed_s
-    if bleed_s[row, fault.cell] > 0:
-        bleed_s[row, fault.cell] = 0.0
-        return NEVER
-    charge_a = fault.size * world.packs.build.capacity_as[row, fault.cell] * world.packs.build.parallel[row, 0] / 3600.0
-    bleed_s[row, fault.cell] = charge_a / world.packs.state.voltage_v[row, fault.cell]
-    return now_s + 3600.0
 
 
 def heat(world: World, row: int, cell: int, k_per_min: float) -> None:
@@ -210,6 +197,14 @@ def heat_until_runaway(world: World, row: int, fault: Fault, now_s: float) -> fl
         return NEVER
     heat(world, row, fault.cell, fault.size)
     return now_s + 2.0
+
+
+def heat_and_spread(world: World, row: int, fault: Fault, now_s: float) -> float:
+    """Into runaway in a pack whose cells stand wall to wall: three times the heat goes to the neighbours, over module ends too."""
+    if now_s <= fault.onset_s:
+        links = world.packs.build.link_w_per_k[row]
+        links[:] = 3.0 * links.max()
+    return heat_until_runaway(world, row, fault, now_s)
 
 
 def heat_to(world: World, row: int, fault: Fault, now_s: float) -> float:

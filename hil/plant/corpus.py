@@ -27,7 +27,7 @@ FIELDS = (
     "card", "cells", "probes", "parallel", "capacity_ah", "period_second", "sweep_second", "load", "ambient_celsius", "cooled",
     "temperature_max_celsius", "duration_second",
 )  # fmt: skip
-"""Columns of tests.csv. Cells and probes count from 1; empty = none."""
+"""Columns of tests.csv. Cells and probes count from 1; empty = none. ran_away_cells: cell@second, the first one first."""
 
 
 def write(episodes: Iterable[Episode], folder: Path, name: str = SET, said: Callable[[str], None] = print) -> float:
@@ -93,7 +93,7 @@ def row(episode: Episode, name: str = SET) -> dict[str, Any]:
         "thermal_runaway": int(episode.event_cell >= 0),
         "thermal_runaway_second": event_s,
         "fault_second": "" if healthy or fault is None else fault.onset_s,
-        "ran_away_cells": " ".join(str(cell + 1) for cell in episode.ran_away),
+        "ran_away_cells": " ".join(f"{cell + 1}@{at_s:g}" for cell, at_s in episode.ran_away),
         "mimics": kind.mimics if kind is not None else "",
         "card": episode.card,
         "cells": episode.cell_voltage_v.shape[1],

@@ -63,8 +63,8 @@ class Episode:
 
     time_s (t,); cell_voltage_v (t, c), temperature_c (t, k), current_a, voltage_v, insulation_ohm, gas (t,): as measured,
     NaN = nothing came. soc (t,): the mean of the cells in truth. kind: a name in ``faults.KINDS`` or "ordinary". fault: None
-    for ordinary use. event_s: the instant of the runaway event rule on whatever cell came first (event_cell, 0-based), NaN =
-    none. ran_away: 0-based cells in which it held. sigmas: a fault's largest departure from its healthy twin, in standard
+    for ordinary use. ran_away: (0-based cell, instant) of each cell in which the runaway event rule held, the first one first;
+    event_s and event_cell are that one's, NaN and -1 = none. sigmas: a fault's largest departure from its healthy twin, in standard
     deviations of healthy runs, and in which quantity; detectable: it is at least 4; NaN, "" and False for look-alikes and
     ordinary use.
     """
@@ -89,12 +89,18 @@ class Episode:
     insulation_ohm: Singles
     gas: Singles
     soc: Singles
-    event_s: float
-    event_cell: int
-    ran_away: tuple[int, ...]
+    ran_away: tuple[tuple[int, float], ...]
     hottest_c: float
     sigmas: float
     quantity: str
+
+    @property
+    def event_s(self) -> float:
+        return self.ran_away[0][1] if self.ran_away else float("nan")
+
+    @property
+    def event_cell(self) -> int:
+        return self.ran_away[0][0] if self.ran_away else -1
 
     @property
     def detectable(self) -> bool:
@@ -185,10 +191,9 @@ def draw_kind(rng: np.random.Generator, mix: Mix) -> str:
     return str(rng.choice(likes))
 
 
-def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first: int) -> Iterator[Episode]:
-    """Run the packs of ``cast`` and their twins, and judge each by its twin."""
-    twinned = [i for i, part in enumerate(cast) if part.kind in FAULTS]
-    of = np.array([*range(len(cast)), *twinned])
+def stage(curves: Curves, shared: BatchDraw, cast: list[Cast]) -> tuple[World, NDArray[np.intp]]:
+    """The world of ``cast`` with a twin for each fault, the twins behind; and which of the cast each row plays."""
+    of = np.array([*range(len(cast)), *(i for i, part in enumerate(cast) if part.kind in FAULTS)])
     packs = Packs(
         curves,
         stack([cast[i].draw.build for i in of]),
@@ -199,30 +204,36 @@ def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first:
     packs.effects.insulation_ohm[:, 0] = [cast[i].draw.insulation_ohm for i in of]
     schedules = [Schedule.even(shared.period_s, shared.cells, shared.probes, part.draw.sweep_s) for part in cast]
     senses = Senses(packs, [part.draw.sensors for part in cast], schedules, [part.noise for part in cast], of)
-    world = World(packs, senses, Control(packs))
-    faults = [part.fault for part in cast]
-    seen, soc = perform(plan, world, shared, cast, of, faults)
-    twin_row = {pack: len(cast) + k for k, pack in enumerate(twinned)}
+    control = Control(packs)
+    control.cold_charge[:, 0] = [cast[i].fault is not None and KINDS[cast[i].kind].cold_charge for i in of]
+    return World(packs, senses, control), of
+
+
+def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first: int) -> Iterator[Episode]:
+    """Run the packs of ``cast`` and their twins, and judge each by its twin."""
+    world, of = stage(curves, shared, cast)
+    seen, soc = perform(plan, world, shared, cast, of)
+    packs = world.packs
+    twin_row = {int(pack): len(cast) + k for k, pack in enumerate(of[len(cast) :])}
     healthy = np.array([row for row in range(len(of)) if row >= len(cast) or cast[row].fault is None])
     judged = departures(curves, packs, seen, shared.period_s, twin_row, healthy)
     for i, part in enumerate(cast):
-        event_s = packs.state.event_s[i]
-        ran = np.flatnonzero(np.isfinite(event_s))
-        began = int(ran[np.argmin(event_s[ran])]) if ran.size else -1
+        events_s = packs.state.event_s[i]
+        ran = np.flatnonzero(np.isfinite(events_s))
+        ran = ran[np.argsort(events_s[ran], kind="stable")]
         yield Episode(
             number=first + i, kind=part.kind, fault=part.fault, card=shared.card, parallel=float(part.draw.build.parallel[0, 0]),
             capacity_ah=curves.capacity_ah * float(part.draw.build.parallel[0, 0]), period_s=shared.period_s, sweep_s=part.draw.sweep_s,
-            load=part.load, ambient_c=part.draw.ambient_c, cooled=part.draw.cooled, probe_cell=tuple(int(c) for c in senses.probe_cell),
+            load=part.load, ambient_c=part.draw.ambient_c, cooled=part.draw.cooled, probe_cell=tuple(int(c) for c in world.senses.probe_cell),
             time_s=seen.time_s, cell_voltage_v=seen.cell_voltage_v[:, i], temperature_c=seen.temperature_c[:, i], current_a=seen.current_a[:, i],
             voltage_v=seen.voltage_v[:, i], insulation_ohm=seen.insulation_ohm[:, i], gas=seen.gas[:, i], soc=soc[:, i],
-            event_s=float(event_s[began]) if began >= 0 else float("nan"), event_cell=began, ran_away=tuple(int(c) for c in ran),
-            hottest_c=float(world.hottest_c[i]), sigmas=judged[i][0] if i in judged else float("nan"),
-            quantity=judged[i][1] if i in judged else "",
+            ran_away=tuple((int(cell), float(events_s[cell])) for cell in ran), hottest_c=float(world.hottest_c[i]),
+            sigmas=judged[i][0] if i in judged else float("nan"), quantity=judged[i][1] if i in judged else "",
         )  # fmt: skip
 
 
 def perform(
-    plan: Plan, world: World, shared: BatchDraw, cast: list[Cast], of: NDArray[np.intp], faults: list[Fault | None]
+    plan: Plan, world: World, shared: BatchDraw, cast: list[Cast], of: NDArray[np.intp]
 ) -> tuple[Seen, Singles]:
     """Let the time pass; what was recorded of all rows, and the packs' mean SOC in truth (t, packs)."""
     seconds = int(plan.hours * 3600)
@@ -232,7 +243,8 @@ def perform(
     rows, snapshots = len(of), seconds // every
     seen = Seen.empty(snapshots, rows, shared.cells, shared.probes)
     soc = np.zeros((snapshots, len(cast)), np.float32)
-    due_s = np.array([fault.onset_s if fault is not None else np.inf for fault in faults])
+    faults = [part.fault for part in cast]
+    due_s = np.array([fault.onset_s if fault is not None else np.inf for fault in faults], float)
     packs, senses, control = world.packs, world.senses, world.control
     at = 0
     for second in range(seconds):

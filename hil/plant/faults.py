@@ -15,8 +15,8 @@ import numpy as np
 
 from edgebms.vocabulary import Cause
 from hil.plant.acts import (
-    balance, block_cooling, connector, constant_short, cooling, current_offset, decaying_short, drain, external_short, heat_to, heat_until_runaway,
-    heat_until_vent, imbalance, insulation, joint, lift_charge_limit, lower_discharge_limit, micro_short, nothing, over_current, pack_short,
+    balance, block_cooling, connector, constant_short, cooling, current_offset, decaying_short, external_short, heat_and_spread, heat_to,
+    heat_until_runaway, heat_until_vent, imbalance, insulation, joint, lift_charge_limit, lower_discharge_limit, micro_short, nothing, over_current, pack_short,
     plating, probe_drift, probe_lost, probe_stuck, reconnect_cell, reconnect_probe, short_and_probe_lost, sun, tap, voltage_drift, voltage_stuck,
     weak_cell,
 )  # fmt: skip
@@ -47,7 +47,8 @@ class Fault:
 class Kind:
     """where: "cell", "pack" or "probe". size (low, high), log = drawn in the logarithm, signed = either sign.
     load: a name in ``loads.LOADS`` or "" = ordinary use. ambient_c: range, None = as drawn. soc: likewise.
-    mimics: for look-alikes (cause healthy), the fault that they resemble. onset_0: there from the start."""
+    mimics: for look-alikes (cause healthy), the fault that they resemble. onset_0: there from the start. cold_charge: the charger
+    does not hold back in the cold, in the healthy twin neither."""
 
     cause: Cause
     act: Act
@@ -63,6 +64,7 @@ class Kind:
     soc: tuple[float, float] | None = None
     mimics: str = ""
     onset_0: bool = False
+    cold_charge: bool = False
 
 
 C = Cause
@@ -86,12 +88,13 @@ FAULTS: dict[str, Kind] = {
     "cooling_failure": Kind(C.COOLING_FAILURE, cooling, "pack", "1", (0.1, 0.5), load="heavy"),
     "cooling_blocked": Kind(C.COOLING_FAILURE, block_cooling, "cell", "1", (0.1, 0.5), load="heavy"),
     "plating": Kind(
-        C.LITHIUM_PLATING, plating, "cell", "1", (0.03, 0.3), log=True, load="fast_charge", ambient_c=(-8.0, 6.0), soc=(0.2, 0.5), onset_0=True
+        C.LITHIUM_PLATING, plating, "cell", "1", (0.03, 0.3), log=True, load="fast_charge", ambient_c=(-8.0, 6.0), soc=(0.2, 0.5), onset_0=True,
+        cold_charge=True,
     ),
     "imbalance": Kind(C.IMBALANCE, imbalance, "cell", "1", (0.01, 0.10), signed=True, onset_0=True),
-    "self_discharge": Kind(C.IMBALANCE, drain, "cell", "1", (0.01, 0.05)),
     "vent_only": Kind(C.VENTING, heat_until_vent, "cell", "K/min", (4.0, 12.0), ambient_c=(10.0, 35.0)),
     "heater_runaway": Kind(C.THERMAL_RUNAWAY, heat_until_runaway, "cell", "K/min", (5.0, 25.0), soc=(0.7, 0.98)),
+    "propagation": Kind(C.THERMAL_RUNAWAY, heat_and_spread, "cell", "K/min", (8.0, 25.0), soc=(0.8, 0.98)),
     "heater_stopped": Kind(C.OVER_TEMPERATURE, heat_to, "cell", "degC", (65.0, 105.0)),
     "over_current": Kind(C.OVER_CURRENT, over_current, "pack", "1", (1.6, 3.0), load="drive"),
     "insulation_loss": Kind(C.INSULATION, insulation, "pack", "ohm", (2e3, 5e4), log=True, tau_s=(1.0, 600.0)),
@@ -99,7 +102,8 @@ FAULTS: dict[str, Kind] = {
 LOOK_ALIKES: dict[str, Kind] = {
     "balancing": Kind(C.HEALTHY, balance, "pack", "A", (0.05, 0.2), per_parallel=-0.5, mimics="short_constant"),
     "cold_fast_charge": Kind(
-        C.HEALTHY, plating, "pack", "1", (0.0, 0.0), load="fast_charge", ambient_c=(-4.0, 10.0), soc=(0.2, 0.5), mimics="plating", onset_0=True
+        C.HEALTHY, nothing, "pack", "1", (0.0, 0.0), load="fast_charge", ambient_c=(-4.0, 10.0), soc=(0.2, 0.5), mimics="plating", onset_0=True,
+        cold_charge=True,
     ),
     "weak_cell": Kind(C.HEALTHY, weak_cell, "cell", "1", (0.85, 0.95), mimics="imbalance", onset_0=True),
     "sun_on_one_side": Kind(C.HEALTHY, sun, "pack", "K", (2.0, 8.0), mimics="cooling_failure"),

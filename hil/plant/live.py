@@ -122,6 +122,8 @@ class LivePack:
             fault = replace(fault, cell=cell if KINDS[kind].where == "cell" else -1, probe=probe_of[cell])
         fault = replace(fault, onset_s=onset_s, size=fault.size if size is None else size, tau_s=fault.tau_s if tau_s is None else tau_s)
         self._due.append((onset_s, fault))
+        if KINDS[kind].cold_charge:
+            self._world.control.cold_charge[0, 0] = 1.0
         return fault
 
     def step(self, seconds: float, request_a: float) -> None:
