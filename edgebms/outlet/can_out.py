@@ -63,6 +63,11 @@ class CanOut:
         }
         self._concerns = frozenset(self._packs)
         self._lock = threading.Lock()
+        before = gateway.outlets().get(self.name)
+        if isinstance(before, CanOut):
+            with before._lock:
+                for name in self._packs.keys() & before._packs.keys():
+                    self._packs[name].carry_over(before._packs[name])
         self._listening_ns = now_ns()
         self._unsent_ns: int | None = None
         self._apart: tuple[int, float, float] | None = None

@@ -69,7 +69,7 @@ class Pack:
     """
 
     def __init__(self, number: int, settings: PackConfig, card: CellCard, rule: LossRule, *, patient: bool = False) -> None:
-        self.number = number
+        self.number, self._settings = number, settings
         self.capacity_ah = card.capacity_ah * settings.parallel
         self.max_v = settings.cells * card.limits.voltage_max_v
         self._float_v = settings.cells * card.limits.voltage_float_v
@@ -80,6 +80,12 @@ class Pack:
         """The last that knew its cells."""
         self._first_ns: int | None = None
         self._lost_ns: int | None = None
+
+    def carry_over(self, old: Pack) -> None:
+        """Go on where ``old`` stood before a reload, if it is the same pack: a fade that has begun goes on."""
+        if old._settings == self._settings:
+            self._last, self._known, self._first_ns, self._lost_ns = old._last, old._known, old._first_ns, old._lost_ns
+            self._patient = self._patient and old._patient
 
     def take(self, decision: Decision) -> None:
         limits = decision.command.limits

@@ -35,9 +35,9 @@ class Live:
         self.bus = Bus(BusConfig(name="can0", transmit=True, options={"port": port}, **options), MonotonicClock(), self.inbox)
         self.bus.start()
         self.outlets = {}
-        gateway = Gateway(lambda: {"can0": self.bus}, lambda: self.outlets, lambda pack: None)
+        self.gateway = Gateway(lambda: {"can0": self.bus}, lambda: self.outlets, lambda pack: None)
         self.out = CanOut(
-            CanOutlet(bus="can0", **more), [settings(1)], site or Site(loss_hold_s=1.0, loss_fade_s=1.5), gateway, period_s=0.1
+            CanOutlet(bus="can0", **more), [settings(1)], site or Site(loss_hold_s=1.0, loss_fade_s=1.5), self.gateway, period_s=0.1
         )
         self.other = can.Bus(port=port, ignore_config=True, **options)
         self.heard = []
@@ -115,6 +115,20 @@ def test_an_inverter_that_is_not_heard_is_a_fault_until_it_is():
     with Live(keep_alive_s=0) as live:
         live.listen(0.3)
         assert not live.faults()
+
+
+def test_a_reload_in_the_middle_of_a_loss_goes_on_with_it():
+    with Live(site=Site(loss_hold_s=0.0, loss_fade_s=60.0)) as live:
+        live.say()
+        live.until(lambda: live.limits() and live.limits()[-1][1]["DischargeCurrent"] < 149)
+        old, live.outlets["can-can0"] = live.out, live.out
+        live.out = CanOut(
+            CanOutlet(bus="can0", name="new name"), [settings(1)], Site(loss_hold_s=0.0, loss_fade_s=30.0), live.gateway, period_s=0.1
+        )
+        old.close()
+        live.heard.clear()
+        live.until(lambda: any(identifier == 0x370 and data == b"new name" for _, identifier, data in live.heard))
+        assert 100 < live.limits()[-1][1]["DischargeCurrent"] < 149
 
 
 def test_frames_that_do_not_go_out_are_a_fault_and_close_ends_at_once():
