@@ -1,0 +1,152 @@
+"""Corpora: readable, reproducible, with their truth; and which faults can be seen at all."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+
+from edgebms.telemetry import bdf
+from hil.__main__ import main
+from hil.plant.corpus import FIELDS, first, label, write
+from hil.plant.draws import Ranges
+from hil.plant.episodes import Episode, Mix, Plan, episodes, run_batch
+from hil.plant.faults import FAULTS, KINDS
+
+SMALL = Ranges(cells=(16,), cards=("lg_hg2",), period_s=(5.0,))
+PLAN = Plan(seed=3, hours=0.3, ranges=SMALL)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_batches() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hil.plant.episodes.BATCH_CELLS", 640)
+        yield
+
+
+@pytest.fixture(scope="module")
+def batch(small_batches) -> list[Episode]:
+    return list(run_batch(PLAN, 0, 0))
+
+
+def digest(folder) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_the_same_seed_gives_the_same_bytes_and_a_longer_corpus_begins_alike(tmp_path, batch):
+    def quiet(_line: str) -> None: ...
+
+    write(first(iter(batch), 4), tmp_path / "a", said=quiet)
+    write(first(episodes(PLAN), 6), tmp_path / "b", said=quiet)
+    a, b = digest(tmp_path / "a"), digest(tmp_path / "b")
+    assert {name: b[name] for name in a if name != "tests.csv"} == {name: a[name] for name in a if name != "tests.csv"}
+    assert (tmp_path / "b" / "tests.csv").read_text().startswith((tmp_path / "a" / "tests.csv").read_text())
+    other = next(run_batch(replace(PLAN, seed=4), 0, 0))
+    assert not np.array_equal(other.cell_voltage_v[:50], batch[0].cell_voltage_v[:50])
+
+
+def test_a_corpus_is_read_as_any_recording_and_carries_its_truth(tmp_path, capsys):
+    out = tmp_path / "corpus"
+    kinds = ["--kinds", "ordinary", "short_constant", "heater_runaway"]
+    assert main(["corpus", "--packs", "5", "--seed", "2", "--hours", "0.2", "--period", "10", "--out", str(out), *kinds]) == 0
+    assert "cell-hours" in capsys.readouterr().out
+    rows = list(csv.DictReader((out / "tests.csv").open()))
+    assert tuple(rows[0]) == FIELDS
+    assert {row["kind"] for row in rows} <= {"ordinary", "short_constant", "heater_runaway"}
+    for row in rows:
+        path = out / f"{row['test']}.parquet"
+        cells, probes = bdf.shape(path)
+        assert (cells, probes) == (int(row["cells"]), int(row["probes"]))
+        assert row["cause"] == ("healthy" if row["kind"] == "ordinary" else str(KINDS[row["kind"]].cause))
+        if row["cell"]:
+            assert 1 <= int(row["cell"]) <= cells
+        if row["kind"] != "ordinary":
+            assert 0 < float(row["onset_second"]) < 720
+            assert row["detectable"] in ("0", "1")
+        else:
+            assert row["detectable"] == row["onset_second"] == ""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(out / f"{rows[0]['test']}.parquet")
+    assert json.loads(table.schema.metadata[b"bdf"])["rate"] == "one snapshot every 10 s"
+    assert table.num_rows == 72
+    assert {"test_time_second", "voltage_volt", "current_ampere", "soc_reference", "fault_label"} <= set(table.column_names)
+
+
+def test_labels_follow_onset_and_event(batch):
+    for episode in batch:
+        marks = label(episode)
+        if episode.cause == "healthy":
+            assert not (marks == 1).any()
+        else:
+            assert ((marks > 0) == (episode.time_s >= episode.fault.onset_s)).all() or episode.event_cell >= 0
+        assert (marks == 2).any() == (episode.event_cell >= 0 and episode.event_s <= episode.time_s[-1])
+
+
+def test_gross_faults_are_detectable_and_a_hopeless_short_is_not():
+    def seen(kind: str, low: float, high: float) -> list[Episode]:
+        mix = Mix(0.3, 0.0, (kind,))
+        row = KINDS[kind]
+        KINDS[kind] = replace(row, size=(low, high))
+        try:
+            return [episode for episode in run_batch(replace(PLAN, mix=mix), 0, 0) if episode.fault is not None][:20]
+        finally:
+            KINDS[kind] = row
+
+    small = replace(PLAN, ranges=replace(SMALL, parallel=(1.0, 1.0)))
+    assert small.ranges.parallel == (1.0, 1.0)
+    gross = seen("short_constant", 0.5, 2.0)
+    hopeless = seen("short_constant", 5000.0, 9000.0)
+    assert np.mean([episode.detectable for episode in gross]) > 0.9
+    assert np.mean([episode.detectable for episode in hopeless]) < 0.1
+    assert all(np.isfinite(episode.sigmas) for episode in gross + hopeless)
+
+
+def test_ordinary_use_is_ordinary():
+    """A day's use of many packs: nothing runs away, nothing leaves the cells' limits, nothing is missing."""
+    plan = replace(PLAN, hours=1.0, mix=Mix(1.0, 0.0, ()), ranges=replace(Ranges(), cells=(16,)))
+    for episode in islice(run_batch(plan, 1, 0), 40):
+        assert episode.cause == "healthy" and episode.fault is None and not episode.ran_away
+        assert np.isfinite(episode.cell_voltage_v).all() and np.isfinite(episode.temperature_c).all()
+        assert 1.9 < episode.cell_voltage_v.min() and episode.cell_voltage_v.max() < 4.26
+        assert -30 < episode.temperature_c.min() and episode.temperature_c.max() < 66
+        assert ((episode.soc > -0.05) & (episode.soc < 1.05)).all()
+        assert np.isnan(episode.sigmas) and not episode.detectable
+
+
+def test_a_mix_of_all_kinds_holds_all_kinds():
+    from hil.plant.episodes import draw_kind
+
+    rng = np.random.default_rng(0)
+    drawn = [draw_kind(rng, Mix()) for _ in range(4000)]
+    assert set(drawn) == {"ordinary", *KINDS}
+    assert 0.2 < np.mean([kind == "ordinary" for kind in drawn]) < 0.3
+    assert 0.5 < np.mean([kind in FAULTS for kind in drawn]) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--packs", "0"], "--packs: must be at least 1"),
+        (["--seed", "-1"], "--seed: must not be negative"),
+        (["--hours", "0"], "--hours: must be from"),
+        (["--period", "0.5"], "--period: must be a whole number of seconds"),
+        (["--kinds", "gremlin"], "no kind called gremlin"),
+        (["--cycles", "nowhere"], "nowhere: holds no parquet files"),
+        (["--out", "/dev/null/x"], "/dev/null/x"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments, said, tmp_path, capsys):
+    given = {"--packs": "1", "--seed": "1", "--out": str(tmp_path / "out"), **{arguments[0]: arguments[1]}}
+    if arguments[0] == "--out":
+        given |= {"--hours": "0.1", "--period": "60"}
+    assert main(["corpus", *(word for pair in given.items() for word in pair)]) != 0
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
