@@ -69,7 +69,7 @@ test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a t
 test-deb: $(TESTING) ## the Debian package in a Debian of its own: install, run, upgrade, rollback, purge, with systemd and without (root; RELEASE=deb13)
 	RELEASE=$(RELEASE) $(BIN)/python -m pytest -q -m slow tests/packaging/test_debian_package.py
 
-test-deb-arm64: $(TESTING) ## the arm64 package under an emulated ARM64: the same decisions as here
+test-deb-emulated: $(TESTING) ## the arm64 package: the same bytes when built again, lintian, the same decisions under an emulated ARM64
 	$(BIN)/python -m pytest -q -m slow tests/packaging/test_arm64_package.py
 
 test-kill: $(TESTING) ## a gateway killed at 200 random moments and started again (SHORT=1: 60)

@@ -16,6 +16,8 @@ from shared_data import ROOT, missing
 
 HERE = Path(__file__).resolve().parent
 SUITES = {"deb12": "bookworm", "deb13": "trixie"}
+RELEASE = os.environ.get("RELEASE") or "deb12"
+"""Debian's release that all of this is about."""
 MIRROR = "http://deb.debian.org/debian"
 PORT = 43113
 CONFIG = f"""# edited by hand
@@ -66,23 +68,24 @@ def source(folder):
 def build(tree, out, *options, environment=None):
     """The package's path, from the sources in ``tree``; not compressed, which is what takes long."""
     need("dpkg-deb", "dpkg")
-    command = [sys.executable, tree / "packaging/deb/build.py", "--out", out, "--compression", "none", *options]
+    command = [sys.executable, tree / "packaging/deb/build.py", "--out", out, "--compression", "none", "--release", RELEASE, *options]
     variables = os.environ | {"SOURCE_DATE_EPOCH": "1790000000"} | (environment or {})
     subprocess.run(command, check=True, timeout=300, env=variables)
     (package,) = out.glob("edgebms_*.deb")
     return package
 
 
-def debootstrap(folder, release="deb12", *packages, arch=None):
+def debootstrap(folder, *packages, arch=None):
     """A minimal Debian with what the package depends on, under way: ``bootstrapped`` waits for it. arch: only unpacked."""
     need_root()
-    need("mmdebstrap", "mmdebstrap")
+    for tool, package in (("mmdebstrap", "mmdebstrap"), ("unshare", "util-linux"), ("nsenter", "util-linux"), ("ip", "iproute2")):
+        need(tool, package)
     slim = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in ("man", "locale", "doc")]
     # our own documentation is part of what is tested
     slim += ["--dpkgopt=path-include=/usr/share/doc/edgebms/*", '--aptopt=Acquire::Languages "none"']
     include = ",".join(("python3", "adduser", "libstdc++6", "mount", *packages))
     how = ["--variant=extract", f"--architectures={arch}"] if arch else ["--variant=apt"]
-    command = ["mmdebstrap", "-q", *how, f"--include={include}", *slim, SUITES[release], folder, MIRROR]
+    command = ["mmdebstrap", "-q", *how, f"--include={include}", *slim, SUITES[RELEASE], folder, MIRROR]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
@@ -96,7 +99,7 @@ def repacked(package, folder, version, change=lambda tree: None):
     subprocess.run(["dpkg-deb", "-R", package, tree], check=True)
     for path in (tree / "DEBIAN/control", tree / "usr/lib/edgebms/edgebms/__init__.py"):
         before = path.stat()
-        old = "0.1.0+deb12" if path.name == "control" else "0.1.0"
+        old = f"0.1.0+{RELEASE}" if path.name == "control" else "0.1.0"
         path.write_text(path.read_text().replace(old, version))
         os.utime(path, (before.st_atime, before.st_mtime))
     change(tree)
