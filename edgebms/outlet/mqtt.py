@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -40,12 +41,15 @@ FOR_ALERTS = 7
 PREDECESSOR_S = 10.0
 
 
-class Sent(NamedTuple):
-    """On its way. change: what must be sent again where no acknowledgement comes; None = it would be old by then."""
+class Ready(NamedTuple):
+    """To be sent as soon as the broker has room. until_ns: when it has expired, None = never. change: what must be sent again
+    where no acknowledgement comes; None = it would be old by then."""
 
-    at_ns: int
     topic: str
-    change: Change | None
+    payload: bytes
+    retain: bool = False
+    until_ns: int | None = None
+    change: Change | None = None
 
 
 class Mqtt:
@@ -74,12 +78,15 @@ class Mqtt:
         self._backlog = Backlog(round(settings.every_s * 1e9))
         self._used = False
         self._expired = self._refused_changes = 0
-        self._flying: dict[int, Sent] = {}
+        self._ready: deque[Ready] = deque()
+        self._flying: dict[int, tuple[int, Ready]] = {}
+        """Message id -> (when it was sent, what), oldest first."""
         self._announced: dict[str, tuple[str, bytes]] = {}
         """pack -> (topic, payload) of its discovery, once published; it stands at the broker until it is withdrawn."""
         self._fresh: set[str] = set()
         """Packs whose discovery went out on this connection, after the last birth."""
         self._withdraw: set[str] = set()
+        """Topics of the predecessor, retained at the broker until the broker has acknowledged their end."""
         self._announce = False
         self._birth_ns: int | None = None
 
@@ -135,7 +142,7 @@ class Mqtt:
     @property
     def waiting(self) -> int:
         """Alert changes that the broker has not acknowledged."""
-        return len(self._backlog) + sum(sent.change is not None for sent in list(self._flying.values()))
+        return len(self._backlog) + sum(ready.change is not None for ready in self._under_way())
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake already; closed: it needs nothing any more
@@ -178,15 +185,20 @@ class Mqtt:
 
     def _connections(self) -> None:
         while True:
-            link = Link(self._settings, self._client_id, self._availability, self._subscriptions())
+            link: Link | None = None
             try:
+                link = Link(self._settings, self._client_id, self._availability, self._subscriptions())
                 link.connect()
+                if self._closing.is_set() and self._backlog.idle():  # too late to say that we are here
+                    link.close()
+                    return
                 self._health.up(f"{self._settings.host}:{self._settings.port}")
                 self.connections += 1
                 self._serve(link)
                 return
             except Exception as error:
-                link.drop()
+                if link is not None:
+                    link.drop()
                 if not isinstance(error, LinkLost):  # a fault of ours, or of the library's: told, and tried again
                     self.failed += 1
                     say(f"outlet mqtt failed:\n{traceback.format_exc()}", WARNING)
@@ -197,8 +209,13 @@ class Mqtt:
 
     def _land(self) -> None:
         """Nothing flies any more: changes of alerts wait again, in order, before the others."""
-        self._backlog.put_back(sent.change for sent in self._flying.values() if sent.change is not None)
+        self._backlog.put_back(ready.change for ready in self._under_way() if ready.change is not None)
         self._flying.clear()
+        self._ready.clear()
+
+    def _under_way(self) -> list[Ready]:
+        """What was taken from the backlog and is not acknowledged, oldest first."""
+        return [ready for _, ready in list(self._flying.values())] + list(self._ready)
 
     def _subscriptions(self) -> tuple[str, ...]:
         prefix = self._settings.discovery
@@ -206,7 +223,7 @@ class Mqtt:
 
     def _serve(self, link: Link) -> None:
         """Until closing; raises LinkLost."""
-        self._publish(link, self._availability, b"online", retain=True)
+        self._put(link, Ready(self._availability, b"online", retain=True))
         self._fresh.clear()
         self._renew(due_at_once=True)
         closing_ns: int | None = None
@@ -214,7 +231,7 @@ class Mqtt:
             if self._closing.is_set():
                 now_ns = self._now_ns()
                 closing_ns = closing_ns or now_ns
-                if (self._backlog.idle() and not self._flying) or now_ns - closing_ns > CLOSE_S * 1e9:
+                if (self._backlog.idle() and not self._under_way()) or now_ns - closing_ns > CLOSE_S * 1e9:
                     break
             self._send(link)
             link.poll(0.1 if self._closing.is_set() else 1.0, self._wake_read)
@@ -230,11 +247,12 @@ class Mqtt:
 
     def _goodbye(self, link: Link) -> None:
         """The will is not sent where a client leaves by itself: say it ourselves."""
-        last = self._publish(link, self._availability, b"offline", retain=True)
+        self._put(link, Ready(self._availability, b"offline", retain=True))
         end_ns = self._now_ns() + 10**9
-        while last in self._flying and self._now_ns() < end_ns:
+        while self._under_way() and self._now_ns() < end_ns:
             link.poll(0.1)
             self._settle(link)
+            self._pump(link)
         self._land()
         link.close()
 
@@ -248,10 +266,9 @@ class Mqtt:
     def _send(self, link: Link) -> None:
         """All that may go now."""
         now_ns = self._now_ns()
-        for topic in sorted(self._withdraw):
-            self._publish(link, topic, b"", retain=True)
-            say(f"outlet mqtt: withdrew {topic}", NOTICE)
-        self._withdraw.clear()
+        self._pump(link)
+        for topic in sorted(self._withdraw - {ready.topic for ready in self._under_way()}):
+            self._put(link, Ready(topic, b"", retain=True))
         if link.births and (self._birth_ns is None or now_ns - self._birth_ns > BIRTH_EVERY_S * 1e9):
             link.births, self._birth_ns = 0, now_ns
             self._fresh.clear()
@@ -259,20 +276,23 @@ class Mqtt:
         if self._settings.discovery and self._announce:
             self._discover(link)
         topic = self._settings.topic
-        while len(self._flying) < min(FOR_ALERTS, link.window) and (change := self._backlog.take_change()) is not None:
-            self._publish(link, f"{topic}/{change.pack}/alert", alert_message(change, now_ns), change=change)
+        while self._room(link) > link.window - FOR_ALERTS and self._room(link) > 0 and (change := self._backlog.take_change()) is not None:
+            self._put(link, Ready(f"{topic}/{change.pack}/alert", alert_message(change, now_ns), change=change))
         # one at a time of each pack: what lies in a frozen broker's buffers comes out as if it were new
-        on_way = {sent.topic for sent in self._flying.values()}
+        on_way = {ready.topic for ready in self._under_way()}
         for pack in self._backlog.due():
-            if len(self._flying) >= link.window or f"{topic}/{pack}/state" in on_way:
+            if self._room(link) <= 0 or f"{topic}/{pack}/state" in on_way:
                 continue
             decision, line = self._backlog.take_state(pack)
-            if (left_s := self._left_s(decision)) is not None:
-                self._publish(link, f"{topic}/{pack}/state", state_message(decision), expiry_s=left_s)
-                self._publish(link, f"{topic}/{pack}/decision", line, expiry_s=left_s)
-        while len(self._flying) < link.window and (with_cells := self._backlog.take_cells()) is not None:
-            if (left_s := self._left_s(with_cells)) is not None:
-                self._publish(link, f"{topic}/{with_cells.pack}/cells", cells_message(with_cells), expiry_s=left_s)
+            if (until_ns := self._until_ns(decision)) is not None:
+                self._put(link, Ready(f"{topic}/{pack}/state", state_message(decision), until_ns=until_ns))
+                self._put(link, Ready(f"{topic}/{pack}/decision", line, until_ns=until_ns))
+        while self._room(link) > 0 and (with_cells := self._backlog.take_cells()) is not None:
+            if (until_ns := self._until_ns(with_cells)) is not None:
+                self._put(link, Ready(f"{topic}/{with_cells.pack}/cells", cells_message(with_cells), until_ns=until_ns))
+
+    def _room(self, link: Link) -> int:
+        return link.window - len(self._flying) - len(self._ready)
 
     def _discover(self, link: Link) -> None:
         """The discovery of each pack that has decided by now, where it is not out yet or reads otherwise than it did."""
@@ -297,55 +317,62 @@ class Mqtt:
                 say(f"outlet mqtt: the broker takes {link.largest} bytes a message: the cells of {pack} are not announced", WARNING)
                 cells = 0
             if pack not in self._fresh or self._announced.get(pack) != (topic, payload):
-                self._publish(link, topic, payload, retain=True)
+                self._put(link, Ready(topic, payload, retain=True))
                 self._announced[pack] = (topic, payload)
                 self._fresh.add(pack)
         self._announce = set(newest) != set(self._packs)
 
-    def _left_s(self, decision: Decision) -> int | None:
-        """Whole seconds until it expires, 1 at least; None once it has: it would be a lie."""
-        left_ns = decision.mono_ns + decision.expires_ms * 1_000_000 - self._now_ns()
-        if left_ns > 0:
-            return max(1, math.ceil(left_ns / 1e9))
+    def _until_ns(self, decision: Decision) -> int | None:
+        """When it expires; None once it has: it would be a lie."""
+        until_ns = decision.mono_ns + decision.expires_ms * 1_000_000
+        if until_ns > self._now_ns():
+            return until_ns
         self._expired += 1
         return None
 
     def _fits(self, link: Link, topic: str, payload: bytes) -> bool:
         return not link.largest or len(payload) + len(topic) + 64 <= link.largest
 
-    def _publish(
-        self, link: Link, topic: str, payload: bytes, *, retain: bool = False, expiry_s: int | None = None, change: Change | None = None
-    ) -> int:
-        """The message's id, 0 where the broker would not take it."""
-        if not self._fits(link, topic, payload):
-            self._refused(topic, f"it takes {link.largest} bytes a message", change)
-            return 0
-        try:
-            mid = link.publish(topic, payload, retain=retain, expiry_s=expiry_s)
-        except LinkLost:
-            if change is not None:
-                self._backlog.put_back([change])  # what flies is older: it is put before this one
-            raise
-        self._flying[mid] = Sent(self._now_ns(), topic, change)
-        return mid
+    def _put(self, link: Link, ready: Ready) -> None:
+        """Send it, or as soon as there is room."""
+        if not self._fits(link, ready.topic, ready.payload):
+            self._refused(ready, f"it takes {link.largest} bytes a message")
+            return
+        self._ready.append(ready)
+        self._pump(link)
+
+    def _pump(self, link: Link) -> None:
+        while self._ready and len(self._flying) < link.window:
+            ready, expiry_s, now_ns = self._ready[0], None, self._now_ns()
+            if ready.until_ns is not None:
+                if ready.until_ns <= now_ns:
+                    self._ready.popleft()
+                    self._expired += 1
+                    continue
+                expiry_s = max(1, math.ceil((ready.until_ns - now_ns) / 1e9))
+            mid = link.publish(ready.topic, ready.payload, retain=ready.retain, expiry_s=expiry_s)
+            self._flying[mid] = (now_ns, self._ready.popleft())
 
     def _settle(self, link: Link) -> None:
         """What the broker has acknowledged or refused; raises LinkLost where it has been silent for too long."""
         for mid, refusal in link.acknowledged:
-            sent = self._flying.pop(mid, None)
-            if sent is None:
+            if mid not in self._flying:
                 continue
+            _, ready = self._flying.pop(mid)
+            if ready.topic in self._withdraw:
+                self._withdraw.discard(ready.topic)
+                say(f"outlet mqtt: withdrew {ready.topic}", NOTICE)
             if refusal is None:
                 self.delivered += 1
             else:
-                self._refused(sent.topic, refusal, sent.change)
+                self._refused(ready, refusal)
         link.acknowledged.clear()
         oldest = next(iter(self._flying.values()), None)
-        if oldest is not None and self._now_ns() - oldest.at_ns > ACKNOWLEDGE_S * 1e9:
+        if oldest is not None and self._now_ns() - oldest[0] > ACKNOWLEDGE_S * 1e9:
             raise LinkLost(f"the broker has acknowledged nothing for {ACKNOWLEDGE_S:g} s")
 
-    def _refused(self, topic: str, why: str, change: Change | None) -> None:
+    def _refused(self, ready: Ready, why: str) -> None:
         self.failed += 1
+        self._refused_changes += ready.change is not None
         self._health.message_lost()
-        self._refused_changes += change is not None
-        self._health.say_once(f"the broker refuses {topic}: {why}")
+        self._health.say_once(f"the broker refuses {ready.topic}: {why}")

@@ -61,7 +61,7 @@ class Link:
 
         client = Client(CallbackAPIVersion.VERSION2, self._client_id, protocol=MQTTProtocolVersion.MQTTv5)
         client.connect_timeout = CONNECT_S
-        client.max_inflight_messages_set(0)  # the outlet counts them
+        client.max_inflight_messages_set(0)  # the outlet counts them, by what the broker says at its answer
         client.will_set(self._will_topic, "offline", qos=1, retain=True)
 
         def on_connect(client: Client, _userdata: Any, _flags: Any, reason: Any, properties: Any) -> None:

@@ -323,6 +323,18 @@ def test_what_the_brokers_rules_forbid_is_told(tmp_path):
         assert fault.rule == "outlet_lost.mqtt" and fault.level is Level.WARNING
 
 
+def test_a_broker_that_takes_one_message_at_a_time_gets_all_of_them(tmp_path):
+    teller = Teller()
+    with Broker(tmp_path, "max_inflight_messages 1") as broker, Listener(broker) as ear, Opened(settings(broker)) as outlet:
+        for _ in range(20):
+            teller.tell(outlet, HOT)
+            teller.tell(outlet)
+        until(lambda: len(ear.of("/alert")) == 40)
+        ear.wait("/config")
+        assert outlet.connections == 1
+        assert [message.body["event"] for message in ear.of("/alert")] == ["begin", "end"] * 20
+
+
 def test_a_message_larger_than_the_broker_takes_is_left_out_and_the_rest_goes_on(tmp_path):
     with Broker(tmp_path, "max_packet_size 12000") as broker, Listener(broker) as ear, Opened(settings(broker)) as outlet:
         Teller().tell(outlet)
