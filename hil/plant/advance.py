@@ -1,6 +1,6 @@
 """One step of every pack at once: currents and voltages, heat, decomposition. Changes a ``State`` in place.
 
-The curves are looked up every few seconds (``look``) and carried on between by their slope: at 2C the SOC moves by
+Charge and temperature are added up in float64, all else is float32 (REAL). The curves are looked up every few seconds (``look``) and carried on between by their slope: at 2C the SOC moves by
 0.3 % in 5 s. Heat is explicit: ``packs`` takes short steps where a cell warms or flows fast.
 """
 
@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.plant.curves import ENTROPIC, EXCHANGE, HYSTERESIS, KELVIN, PAIRS, R0, RC, TWO_GAS_OVER_FARADAY, Curves
+from hil.plant.curves import ENTROPIC, EXCHANGE, HYSTERESIS, KELVIN, PAIRS, R0, RC, ROWS, TWO_GAS_OVER_FARADAY, Curves
 from hil.plant.kinetics import ANODE_0, INERT_BELOW_C, decompose
-from hil.plant.rows import Build, Effects, State
+from hil.plant.rows import REAL, TRANSFER, Build, Effects, Reals, State
 
 Floats = NDArray[np.float64]
 Cells = NDArray[np.intp]
@@ -32,29 +32,40 @@ VENTILATION_S = 900.0
 """The gas in the pack's air is replaced in this time."""
 
 
-def look(curves: Curves, build: Build, state: State) -> None:
-    """Look the curves up anew, and let the hysteresis and the coolant follow what has passed since the last time."""
+def look(curves: Curves, build: Build, effects: Effects, state: State) -> None:
+    """Look the curves up anew, and let the hysteresis and the coolant along the string follow
+    what has passed since the last time."""
     moved = state.soc - state.looked_soc
     if moved.any():
         state.branch += (np.sign(moved) - state.branch) * -np.expm1(-np.abs(moved) / curves.hysteresis_swing)
-    state.looked_soc[...] = state.soc
-    state.looked_v[...], state.looked_slope_v[...] = curves.ocv(state.soc, state.temperature_c)
-    looked = curves.look(state.soc, state.temperature_c)
+    state.looked_soc = state.soc.copy()
+    emf, slope = curves.ocv(state.soc, state.temperature_c)
+    kelvin = state.temperature_c + KELVIN
+    looked = np.empty((ROWS + 1, *state.soc.shape), REAL)
+    looked[:ROWS] = curves.look(state.soc, state.temperature_c)
     looked[R0] *= build.resistance
     looked[RC : RC + PAIRS] *= build.resistance
-    looked[HYSTERESIS] *= state.branch
-    state.looked = looked
+    looked[ENTROPIC] *= kelvin
+    looked[TRANSFER] = TWO_GAS_OVER_FARADAY * kelvin * build.resistance
+    emf += looked[HYSTERESIS] * state.branch
+    state.looked, state.looked_v, state.looked_slope_v = looked, emf.astype(REAL), slope.astype(REAL)
+    # the stream warms on its way along the string; ``flow_w_per_k`` above all conductances to it keeps this from swinging
+    to_coolant_w = (state.temperature_c - state.stream_c) * (build.coolant_w_per_k * effects.cooling * effects.pump)
+    warmed_k = np.cumsum(to_coolant_w, axis=1)
+    warmed_k -= to_coolant_w
+    warmed_k /= build.flow_w_per_k * np.maximum(effects.pump, REAL(1e-3))
+    state.stream_c = (warmed_k + state.loop_c).astype(REAL)
 
 
-def gains(curves: Curves, build: Build, state: State, step_s: float) -> Floats:
+def gains(curves: Curves, build: Build, state: State, step_s: float) -> Reals:
     """How far each RC pair goes towards its end in ``step_s``; (PAIRS, p, 1)."""
     tau_s = curves.time_constants_s(state.temperature_c.mean(axis=1)) * build.tau
-    return -np.expm1(-step_s / tau_s)[:, :, None].swapaxes(0, 1)
+    return (-np.expm1(-step_s / tau_s)[:, :, None].swapaxes(0, 1)).astype(REAL)
 
 
-def advance(curves: Curves, build: Build, effects: Effects, state: State, current_a: Floats, step_s: float, gain: Floats) -> None:
+def advance(curves: Curves, build: Build, effects: Effects, state: State, current_a: Floats, step_s: float, gain: Reals) -> None:
     """Let ``step_s`` pass at ``current_a`` (p, 1) through the string, positive while charging. gain: see ``gains``."""
-    through_a = current_a / build.parallel
+    through_a = (current_a / build.parallel).astype(REAL)
     reacted = reactions(curves, build, state, step_s)
     heat_w = electric(curves, build, effects, state, through_a, step_s, gain)
     heat_w += effects.heater_w / build.parallel
@@ -67,30 +78,27 @@ def advance(curves: Curves, build: Build, effects: Effects, state: State, curren
     thermal(build, effects, state, heat_w, step_s)
 
 
-def electric(curves: Curves, build: Build, effects: Effects, state: State, through_a: Floats, step_s: float, gain: Floats) -> Floats:
+def electric(curves: Curves, build: Build, effects: Effects, state: State, through_a: Reals, step_s: float, gain: Reals) -> Reals:
     """Voltages, charge, RC pairs; returns the heat in each cell, W per card cell."""
     looked = state.looked
     into_a = through_a - state.leak_a
     level = np.abs(into_a)
-    np.maximum(level, 1e-3 * curves.capacity_ah, out=level)
-    x = 0.5 * level / looked[EXCHANGE]
-    kelvin = state.temperature_c + KELVIN
+    np.maximum(level, REAL(1e-3 * curves.capacity_ah), out=level)
+    x = level / looked[EXCHANGE]
+    x *= 0.5
     # asinh of a positive number
     ohm = x * x
     ohm += 1.0
     np.sqrt(ohm, out=ohm)
     ohm += x
     np.log(ohm, out=ohm)
-    ohm *= kelvin
+    ohm *= looked[TRANSFER]
     ohm /= level
-    ohm *= build.resistance
-    ohm *= TWO_GAS_OVER_FARADAY
     ohm += looked[R0]
     polarised_v = looked[RC : RC + PAIRS] * state.pair_a
-    emf = state.soc - state.looked_soc
+    emf = (state.soc - state.looked_soc).astype(REAL)
     emf *= state.looked_slope_v
     emf += state.looked_v
-    emf += looked[HYSTERESIS]
     for k in range(PAIRS):
         emf += polarised_v[k]
     plating = effects.plating.any(axis=1)
@@ -107,9 +115,8 @@ def electric(curves: Curves, build: Build, effects: Effects, state: State, throu
     state.cell_a = into_a
     # the tap stands beyond the joint; its heat stays at the cell
     state.voltage_v = terminal_v + effects.joint_ohm * through_a * build.parallel
-    kelvin *= looked[ENTROPIC]
     ohm *= into_a
-    ohm += kelvin
+    ohm += looked[ENTROPIC]
     heat_w = into_a * ohm
     polarised_v *= state.pair_a
     for k in range(PAIRS):
@@ -121,7 +128,7 @@ def electric(curves: Curves, build: Build, effects: Effects, state: State, throu
         share = np.where(into_a > 0, np.clip((state.soc - OVERCHARGED_SOC) * 10.0, 0.0, 1.0), 0.0)
         heat_w += share * into_a * terminal_v
         stored_a = into_a * (1.0 - share)
-    moved = stored_a * step_s
+    moved = stored_a * REAL(step_s)
     moved /= build.capacity_as
     state.soc = state.soc + moved
     polarised_v = into_a - state.pair_a
@@ -130,7 +137,7 @@ def electric(curves: Curves, build: Build, effects: Effects, state: State, throu
     return heat_w
 
 
-def plate(build: Build, effects: Effects, state: State, into_a: Floats, step_s: float, emf: Floats, rows: NDArray[np.intp]) -> None:
+def plate(build: Build, effects: Effects, state: State, into_a: Reals, step_s: float, emf: Reals, rows: NDArray[np.intp]) -> None:
     """Lithium plates while a cold cell is charged, and strips afterwards: ``emf`` rises by its plateau."""
     cold = np.clip((PLATES_BELOW_C - state.temperature_c[rows]) / PLATES_BELOW_C, 0.0, 1.0)
     onto_a = effects.plating[rows] * cold * np.maximum(into_a[rows], 0.0)
@@ -173,9 +180,9 @@ def reactions(curves: Curves, build: Build, state: State, step_s: float) -> tupl
     return (cells[0], cells[1]), watts - ejected_w, per_pack_w
 
 
-def thermal(build: Build, effects: Effects, state: State, heat_w: Floats, step_s: float) -> None:
+def thermal(build: Build, effects: Effects, state: State, heat_w: Reals, step_s: float) -> None:
     """Heat to the neighbours, the coolant and the air; then the coolant in its loop."""
-    temperature_c = state.temperature_c
+    temperature_c = state.temperature_c.astype(REAL)
     to_coolant_w = (temperature_c - state.stream_c) * (build.coolant_w_per_k * effects.cooling * effects.pump)
     to_air_w = (temperature_c - effects.ambient_c) * build.ambient_w_per_k
     heat_w -= to_coolant_w
@@ -186,15 +193,10 @@ def thermal(build: Build, effects: Effects, state: State, heat_w: Floats, step_s
     heat_w[:, 1:] -= across_w
     heat_w /= build.heat_j_per_k
     state.heat_k_per_s = heat_w
-    state.temperature_c = temperature_c + heat_w * step_s
+    state.temperature_c = state.temperature_c + heat_w * REAL(step_s)
     state.failed |= state.temperature_c > build.separator_c
     given_w = to_coolant_w.sum(axis=1, keepdims=True)
     radiated_w = build.radiator_w_per_k * (state.loop_c - effects.ambient_c)
     chilled_w = effects.chill * effects.pump * build.chiller_w * np.clip((state.loop_c - build.chiller_c) / 3.0, 0.0, 1.0)
     state.loop_c = state.loop_c + (given_w - radiated_w - chilled_w) * step_s / build.loop_j_per_k
     state.lost_j += (to_air_w.sum(axis=1, keepdims=True) + radiated_w + chilled_w) * step_s
-    # the stream warms on its way along the string
-    warmed_k = np.cumsum(to_coolant_w, axis=1)
-    warmed_k -= to_coolant_w
-    warmed_k /= build.flow_w_per_k * np.maximum(effects.pump, 1e-3)
-    state.stream_c = state.loop_c + warmed_k

@@ -78,8 +78,8 @@ class Control:
         ohm = state.looked[R0].max(axis=1, keepdims=True) * 1.5 + 0.05 / state.looked[EXCHANGE].min(axis=1, keepdims=True)
         self._gain, self._looked_s = 0.7 * parallel / ohm, packs.time_s
         hottest_c = state.temperature_c.max(axis=1, keepdims=True)
-        packs.effects.pump = self.pump * np.where(self.cool > 0, 1.0, np.clip((hottest_c - PUMP_FROM_C) / 5.0, PUMP_LEAST, 1.0))
-        packs.effects.chill = np.maximum(self.cool, np.clip((hottest_c - CHILL_FROM_C) / 3.0, 0.0, 1.0))
+        packs.effects.pump[...] = self.pump * np.where(self.cool > 0, 1.0, np.clip((hottest_c - PUMP_FROM_C) / 5.0, PUMP_LEAST, 1.0))
+        packs.effects.chill[...] = np.maximum(self.cool, np.clip((hottest_c - CHILL_FROM_C) / 3.0, 0.0, 1.0))
         warmth = np.clip((state.temperature_c.min(axis=1, keepdims=True) - COLD_FROM_C) / (COLD_FULL_C - COLD_FROM_C), 0.0, 1.0)
         self._cold_a = np.where(self.cold_charge > 0, np.inf, warmth * packs.curves.capacity_ah * parallel)
         warm = np.clip((HOT_NONE_C - hottest_c) / (HOT_NONE_C - HOT_FROM_C), 0.0, 1.0)

@@ -36,7 +36,7 @@ class Curves:
     chemistry: Chemistry
     capacity_ah: float
     ocv_v: Floats
-    map: Floats
+    map: NDArray[np.float32]
     tau_c: Floats
     tau_s: Floats
     hysteresis_swing: float
@@ -59,17 +59,18 @@ class Curves:
         # a share of SOC below 0 or above 1 carries the end slope on beyond the grid
         return low, slope / OCV_STEP
 
-    def look(self, soc: Floats, temperature_c: Floats) -> Floats:
+    def look(self, soc: Floats, temperature_c: Floats) -> NDArray[np.float32]:
         """The rows of the map for each cell, shape (ROWS, *soc.shape)."""
         row, share_t = place(temperature_c.ravel(), T_LOW_C, T_STEP_K, TEMPERATURES)
         column, share_s = place(soc.ravel(), SOC_LOW, MAP_STEP, MAP_WIDTH)
         unit(share_t)
         unit(share_s)
+        share_t, share_s = share_t.astype(np.float32), share_s.astype(np.float32)
         base = row * MAP_WIDTH + column
         corners = (base, base + 1, base + MAP_WIDTH, base + MAP_WIDTH + 1)
         both = share_t * share_s
         weights = (1.0 - share_s - share_t + both, share_s - both, share_t - both, both)
-        found = np.empty((ROWS, base.size))
+        found = np.empty((ROWS, base.size), np.float32)
         for out, table in zip(found, self.map, strict=True):
             np.multiply(table.take(corners[0]), weights[0], out=out)
             for corner, weight in zip(corners[1:], weights[1:], strict=True):
@@ -106,7 +107,7 @@ def from_card(card: CellCard) -> Curves:
         card.chemistry,
         card.capacity_ah,
         ocv_grid(card, SOC_LOW + OCV_STEP * np.arange(OCV_WIDTH), grid_c).ravel(),
-        rows.reshape(ROWS, -1),
+        rows.reshape(ROWS, -1).astype(np.float32),
         tau_c,
         tau_s,
         card.ocv.hysteresis_swing,
@@ -130,7 +131,7 @@ def plain(
     rows[RC] = 0.5 * r0_ohm
     tau_s = np.array([[30.0], [1.0], [1.0]])
     return Curves(
-        chemistry, capacity_ah, np.tile(curve, TEMPERATURES), rows, np.array([25.0]), tau_s, 0.05, 2.7, 4.2, runaway_c
+        chemistry, capacity_ah, np.tile(curve, TEMPERATURES), rows.astype(np.float32), np.array([25.0]), tau_s, 0.05, 2.7, 4.2, runaway_c
     )
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from hil.plant.advance import advance, gains, look
 from hil.plant.curves import Curves
 from hil.plant.kinetics import cathode_0
-from hil.plant.rows import Build, Effects, State, put, take
+from hil.plant.rows import Build, Effects, State, narrowed, put, take
 
 Floats = NDArray[np.float64]
 
@@ -36,13 +36,13 @@ class Packs:
     """
 
     def __init__(self, curves: Curves, build: Build, soc: Floats, temperature_c: Floats, ambient_c: Floats) -> None:
-        self.curves, self.build = curves, build
+        self.curves, self.build = curves, narrowed(build)
         packs, cells = soc.shape
         self.effects = Effects.none(packs, cells, ambient_c)
         self.state = State.at_rest(soc, temperature_c, np.asarray(ambient_c, float).reshape(packs, 1), cathode_0(curves.chemistry))
         self.time_s = 0.0
         self.fine_steps = 0
-        look(curves, build, self.state)
+        look(curves, self.build, self.effects, self.state)
         self.state.voltage_v = self.state.looked_v.copy()
         self.initial_v = self.state.voltage_v.copy()
         self._looked_s = 0.0
@@ -53,7 +53,7 @@ class Packs:
         state = self.state
         through = np.asarray(current_a, float).reshape(-1, 1)
         if self.time_s - self._looked_s >= LOOK_S:
-            look(self.curves, self.build, state)
+            look(self.curves, self.build, self.effects, state)
             self._looked_s = self.time_s
             self._gain = (0.0, self._gain[1])
         if self._gain[0] != seconds:
@@ -83,7 +83,7 @@ class Packs:
 
     def _finely(self, state: State, build: Build, effects: Effects, through: Floats, seconds: float) -> None:
         left_s = seconds
-        look(self.curves, build, state)
+        look(self.curves, build, effects, state)
         while left_s > 1e-9:
             rate = np.abs(state.heat_k_per_s)
             allowed_k = np.where(state.temperature_c > HOT_C, STEP_HOT_K, STEP_K)
@@ -94,7 +94,7 @@ class Packs:
             self.fine_steps += 1
             left_s -= step_s
             if charge_s < 1.0:
-                look(self.curves, build, state)
+                look(self.curves, build, effects, state)
 
     def _events(self, state: State, start_c: Floats, rows: NDArray[np.intp], seconds: float) -> None:
         """Runaway has begun when (a cell voltage fell by more than 25 % of its initial voltage, or the temperature reached

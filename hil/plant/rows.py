@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from hil.plant.curves import PAIRS, ROWS
 
 Floats = NDArray[np.float64]
+REAL = np.float32
+Reals = NDArray[np.float32]
+TRANSFER = ROWS
+"""A row of ``looked`` beyond those of the map: 2RT/F times the resistance factor, V."""
 Flags = NDArray[np.bool_]
 Rows = NDArray[np.intp]
 
@@ -23,50 +27,50 @@ Rows = NDArray[np.intp]
 class Build:
     """What the packs are made of. p = packs, c = series groups."""
 
-    parallel: Floats  # (p, 1) card cells in a group
-    capacity_as: Floats  # (p, c) of one card cell
-    resistance: Floats  # (p, c) factor on every resistance of the card
-    tau: Floats  # (p, 1) factor on the RC time constants
-    volume_m3: Floats  # (p, 1)
-    heat_j_per_k: Floats  # (p, c)
-    link_w_per_k: Floats  # (p, c - 1) to the next cell
-    ambient_w_per_k: Floats  # (p, c)
-    coolant_w_per_k: Floats  # (p, c) at full flow
-    flow_w_per_k: Floats  # (p, 1) heat capacity flow of the coolant per card cell of one string; inf = an unlimited bath
-    loop_j_per_k: Floats  # (p, 1) coolant in the loop, likewise
-    radiator_w_per_k: Floats  # (p, 1) loop to ambient, likewise
-    chiller_w: Floats  # (p, 1) taken out of the loop while cooling is asked for and the loop is warmer than chiller_c
-    chiller_c: Floats  # (p, 1)
-    vent_c: Floats  # (p, c)
-    separator_c: Floats  # (p, c)
-    ejected: Floats  # (p, 1) share of reaction heat that leaves with the gas after venting
+    parallel: Reals  # (p, 1) card cells in a group
+    capacity_as: Reals  # (p, c) of one card cell
+    resistance: Reals  # (p, c) factor on every resistance of the card
+    tau: Reals  # (p, 1) factor on the RC time constants
+    volume_m3: Reals  # (p, 1)
+    heat_j_per_k: Reals  # (p, c)
+    link_w_per_k: Reals  # (p, c - 1) to the next cell
+    ambient_w_per_k: Reals  # (p, c)
+    coolant_w_per_k: Reals  # (p, c) at full flow
+    flow_w_per_k: Reals  # (p, 1) heat capacity flow of the coolant per card cell of one string; inf = an unlimited bath
+    loop_j_per_k: Reals  # (p, 1) coolant in the loop, likewise
+    radiator_w_per_k: Reals  # (p, 1) loop to ambient, likewise
+    chiller_w: Reals  # (p, 1) taken out of the loop while cooling is asked for and the loop is warmer than chiller_c
+    chiller_c: Reals  # (p, 1)
+    vent_c: Reals  # (p, c)
+    separator_c: Reals  # (p, c)
+    ejected: Reals  # (p, 1) share of reaction heat that leaves with the gas after venting
 
 
 @dataclass(slots=True, eq=False)
 class Effects:
     """What faults, the balancer, the contactors and the pump do: changed from outside between two steps."""
 
-    short_s: Floats  # (p, c) conductance inside the cell: its heat stays there
-    outside_s: Floats  # (p, c) conductance across the terminals: its heat does not
-    bleed_s: Floats  # (p, c) the balancer's
-    joint_ohm: Floats  # (p, c) of the group's joint, within the voltage tap
-    heater_w: Floats  # (p, c) into the group from outside
-    cooling: Floats  # (p, c) factor on the way to the coolant
-    pump: Floats  # (p, 1) 0 off ... 1 full flow
-    chill: Floats  # (p, 1) 1 = cooling asked for
-    ambient_c: Floats  # (p, 1)
-    plating: Floats  # (p, c) share of a cold charge current that plates
-    insulation_ohm: Floats  # (p, 1)
+    short_s: Reals  # (p, c) conductance inside the cell: its heat stays there
+    outside_s: Reals  # (p, c) conductance across the terminals: its heat does not
+    bleed_s: Reals  # (p, c) the balancer's
+    joint_ohm: Reals  # (p, c) of the group's joint, within the voltage tap
+    heater_w: Reals  # (p, c) into the group from outside
+    cooling: Reals  # (p, c) factor on the way to the coolant
+    pump: Reals  # (p, 1) 0 off ... 1 full flow
+    chill: Reals  # (p, 1) 1 = cooling asked for
+    ambient_c: Reals  # (p, 1)
+    plating: Reals  # (p, c) share of a cold charge current that plates
+    insulation_ohm: Reals  # (p, 1)
 
     @classmethod
     def none(cls, packs: int, cells: int, ambient_c: Floats) -> Effects:
-        def zero() -> Floats:
-            return np.zeros((packs, cells))
+        def zero() -> Reals:
+            return np.zeros((packs, cells), REAL)
 
-        one = np.ones((packs, 1))
+        one = np.ones((packs, 1), REAL)
         return cls(
-            zero(), zero(), zero(), zero(), zero(), np.ones((packs, cells)), one.copy(), 0 * one,
-            ambient_c.reshape(packs, 1).copy(), zero(), 5e6 * one,
+            zero(), zero(), zero(), zero(), zero(), np.ones((packs, cells), REAL), one.copy(), 0 * one,
+            ambient_c.reshape(packs, 1).astype(REAL), zero(), 5e6 * one,
         )  # fmt: skip
 
 
@@ -76,16 +80,15 @@ class State:
 
     soc: Floats  # (p, c)
     temperature_c: Floats  # (p, c)
-    pair_a: Floats  # (PAIRS, p, c) current through the resistor of each RC pair
-    branch: Floats  # (p, c) hysteresis, -1 after discharge ... 1 after charge
-    voltage_v: Floats  # (p, c) at the tap
-    leak_a: Floats  # (p, c) through shorts and balancer, per card cell
-    cell_a: Floats  # (p, c) into the cell, per card cell
-    heat_k_per_s: Floats  # (p, c)
-    stream_c: Floats  # (p, c) coolant where it passes the cell
+    pair_a: Reals  # (PAIRS, p, c) current through the resistor of each RC pair
+    branch: Reals  # (p, c) hysteresis, -1 after discharge ... 1 after charge
+    voltage_v: Reals  # (p, c) at the tap
+    leak_a: Reals  # (p, c) through shorts and balancer, per card cell
+    cell_a: Reals  # (p, c) into the cell, per card cell
+    heat_k_per_s: Reals  # (p, c)
+    stream_c: Reals  # (p, c) coolant where it passes the cell
     loop_c: Floats  # (p, 1)
     sei: Floats  # (p, c) reactants left, and so on: see kinetics
-    anode: Floats
     film: Floats
     cathode: Floats
     electrolyte: Floats
@@ -97,10 +100,10 @@ class State:
     event_s: Floats  # (p, c) instant of the event rule, NaN = none
     generated_j: Floats  # (p, 1) heat made since the start, per card cell summed over the string
     lost_j: Floats  # (p, 1) heat gone to ambient, chiller and with gas
-    looked: Floats  # (ROWS, p, c)
+    looked: Reals  # (ROWS + 1, p, c)
     looked_soc: Floats  # (p, c)
-    looked_v: Floats  # (p, c) OCV there
-    looked_slope_v: Floats  # (p, c)
+    looked_v: Reals  # (p, c) OCV there
+    looked_slope_v: Reals  # (p, c)
 
     @classmethod
     def at_rest(cls, soc: Floats, temperature_c: Floats, loop_c: Floats, cathode_0: float) -> State:
@@ -109,14 +112,17 @@ class State:
         def full(value: float) -> Floats:
             return np.full(soc.shape, value)
 
+        def real() -> Reals:
+            return np.zeros(soc.shape, REAL)
+
         packs, cells = soc.shape
         return cls(
-            soc=soc.copy(), temperature_c=temperature_c.copy(), pair_a=np.zeros((PAIRS, packs, cells)), branch=full(0.0), voltage_v=full(0.0),
-            leak_a=full(0.0), cell_a=full(0.0), heat_k_per_s=full(0.0), stream_c=np.repeat(loop_c, cells, axis=1), loop_c=loop_c.copy(),
-            sei=full(0.15), anode=full(0.75), film=full(0.033), cathode=full(cathode_0), electrolyte=full(1.0), plated_as=full(0.0),
+            soc=soc.copy(), temperature_c=temperature_c.copy(), pair_a=np.zeros((PAIRS, packs, cells), REAL), branch=real(), voltage_v=real(),
+            leak_a=real(), cell_a=real(), heat_k_per_s=real(), stream_c=np.repeat(loop_c, cells, axis=1).astype(REAL), loop_c=loop_c.copy(),
+            sei=full(0.15), film=full(0.033), cathode=full(cathode_0), electrolyte=full(1.0), plated_as=full(0.0),
             failed=np.zeros(soc.shape, bool), vented=np.zeros(soc.shape, bool), gas=np.zeros((packs, 1)), rising_s=full(0.0),
-            event_s=full(np.nan), generated_j=np.zeros((packs, 1)), lost_j=np.zeros((packs, 1)), looked=np.zeros((ROWS, packs, cells)),
-            looked_soc=soc.copy(), looked_v=full(0.0), looked_slope_v=full(0.0),
+            event_s=full(np.nan), generated_j=np.zeros((packs, 1)), lost_j=np.zeros((packs, 1)),
+            looked=np.zeros((ROWS + 1, packs, cells), REAL), looked_soc=soc.copy(), looked_v=real(), looked_slope_v=real(),
         )  # fmt: skip
 
 
@@ -127,6 +133,11 @@ SECOND = frozenset({"pair_a", "looked"})
 def take(group: Group, rows: Rows) -> Group:
     """A copy of some packs."""
     return type(group)(**{name: array.take(rows, axis=int(name in SECOND)) for name, array in arrays(group)})
+
+
+def narrowed(build: Build) -> Build:
+    """A copy in REAL."""
+    return Build(**{name: np.array(array, REAL) for name, array in arrays(build)})
 
 
 def put(group: Group, rows: Rows, part: Group) -> None:
