@@ -23,6 +23,7 @@ from edgebms.inlet.frame import Frame
 from edgebms.loop import PackLine
 from edgebms.order import Order
 from edgebms.record import checkpoint, statefile
+from edgebms.record.about import about_line
 from edgebms.record.allowance import Allowance
 from edgebms.record.audit import Audit, AuditedOrder
 from edgebms.record.blackbox import BlackBox
@@ -306,25 +307,6 @@ class Recording:
         for recorder in self.recorders.values():
             recorder.close()
         self._writer.close()
-
-
-def about_line(config: Config, pack: PackConfig, line: PackLine) -> dict[str, Any]:
-    """What a box says of the line that it was recorded from."""
-    return {
-        "pack": checkpoint.pack_key(pack),
-        "line": fingerprint_of_line(config, pack, line),
-        "config": {
-            "pack": [msgspec.to_builtins(pack)],
-            "site": msgspec.to_builtins(config.site),
-            "students": msgspec.to_builtins(config.students),
-            "output": {"cells_every_s": config.output.cells_every_s},
-        },
-    }
-
-
-def fingerprint_of_line(config: Config, pack: PackConfig, line: PackLine) -> str:
-    """The same for two lines that decide alike from the same image."""
-    return checkpoint.fingerprint(pack, config.site, config.students, config.output.cells_every_s, line.card)
 
 
 def keep_refused(path: Path) -> None:

@@ -19,8 +19,8 @@ from edgebms.inlet.frame import Frame
 from edgebms.loop import Loop, PackLine
 from edgebms.order import Acknowledge, Order, SendCells
 from edgebms.record import blackbox, image, statefile
+from edgebms.record.about import fingerprint_of_line
 from edgebms.record.blackbox import BY_FRAME, BY_TICK, ORDERED, STATUSES
-from edgebms.record.recorder import fingerprint_of_line
 from edgebms.vocabulary import Level, ReasonerStatus
 from edgebms.worker import ask_inline
 
