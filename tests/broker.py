@@ -149,7 +149,7 @@ def make_ca(folder: Path, name: str = "ca") -> Path:
     """A throw-away authority: NAME.pem, NAME.key."""
     need("openssl", "openssl")
     openssl(
-        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={name}",
+        "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", f"/CN={name}",
         "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem",
     )  # fmt: skip
     return folder / f"{name}.pem"
@@ -158,7 +158,20 @@ def make_ca(folder: Path, name: str = "ca") -> Path:
 def make_certificate(folder: Path, name: str, *, ca: str = "ca", host: str = "localhost", days: int = 2) -> tuple[Path, Path]:
     """(certificate, key) for ``host``; negative days: expired so long ago."""
     request, key, out = folder / f"{name}.csr", folder / f"{name}.key", folder / f"{name}.pem"
-    openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={host}", "-keyout", key, "-out", request)
+    openssl(
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-subj",
+        f"/CN={host}",
+        "-keyout",
+        key,
+        "-out",
+        request,
+    )
     extension = folder / f"{name}.ext"
     extension.write_text(f"subjectAltName={'IP' if host[0].isdigit() else 'DNS'}:{host}\n")
     openssl(

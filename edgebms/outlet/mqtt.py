@@ -8,14 +8,11 @@ acknowledged it, over any number of connections, in order. It may then arrive tw
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from edgebms.config import MqttOutlet
 from edgebms.decision.types import Decision
@@ -24,32 +21,20 @@ from edgebms.notify import NOTICE, WARNING, say
 from edgebms.outlet import mqtt_access
 from edgebms.outlet.homeassistant import discovery_message, discovery_topic
 from edgebms.outlet.mqtt_backlog import Backlog
+from edgebms.outlet.mqtt_flight import Flight, Ready, fits
 from edgebms.outlet.mqtt_health import Health
 from edgebms.outlet.mqtt_link import Link, LinkLost
-from edgebms.outlet.mqtt_payload import Change, alert_message, cells_message, state_message
+from edgebms.outlet.mqtt_payload import alert_message, cells_message, state_message
 from edgebms.outlet.sink import CLOSE_S
 
 BIRTH_TOPIC = "homeassistant/status"
 """Home Assistant's default, whatever the discovery prefix."""
-ACKNOWLEDGE_S = 10.0
-"""A broker that takes longer is frozen, or the way to it is cut: connect anew. Sooner than keep-alive would notice."""
 BIRTH_EVERY_S = 5.0
 SETTLE_S = 3.0
 """Home Assistant takes so long to subscribe to what it has just discovered."""
 FOR_ALERTS = 7
 """Of a window of ten: the rest stays free for the state while a backlog of alerts goes out."""
 PREDECESSOR_S = 10.0
-
-
-class Ready(NamedTuple):
-    """To be sent as soon as the broker has room. until_ns: when it has expired, None = never. change: what must be sent again
-    where no acknowledgement comes; None = it would be old by then."""
-
-    topic: str
-    payload: bytes
-    retain: bool = False
-    until_ns: int | None = None
-    change: Change | None = None
 
 
 class Mqtt:
@@ -78,9 +63,7 @@ class Mqtt:
         self._backlog = Backlog(round(settings.every_s * 1e9))
         self._used = False
         self._expired = self._refused_changes = 0
-        self._ready: deque[Ready] = deque()
-        self._flying: dict[int, tuple[int, Ready]] = {}
-        """Message id -> (when it was sent, what), oldest first."""
+        self._flight = Flight(self._refused, now_ns)
         self._announced: dict[str, tuple[str, bytes]] = {}
         """pack -> (topic, payload) of its discovery, once published; it stands at the broker until it is withdrawn."""
         self._fresh: set[str] = set()
@@ -117,7 +100,7 @@ class Mqtt:
     @property
     def dropped(self) -> int:
         """States that were due and did not leave: replaced by newer ones, or expired before they could."""
-        return self._backlog.dropped + self._expired
+        return self._backlog.dropped + self._flight.expired + self._expired
 
     @property
     def lost_changes(self) -> int:
@@ -142,7 +125,7 @@ class Mqtt:
     @property
     def waiting(self) -> int:
         """Alert changes that the broker has not acknowledged."""
-        return len(self._backlog) + sum(ready.change is not None for ready in self._under_way())
+        return len(self._backlog) + sum(ready.change is not None for ready in self._flight.under_way())
 
     def _wake(self) -> None:
         with contextlib.suppress(OSError):  # full: it is awake already; closed: it needs nothing any more
@@ -209,13 +192,7 @@ class Mqtt:
 
     def _land(self) -> None:
         """Nothing flies any more: changes of alerts wait again, in order, before the others."""
-        self._backlog.put_back(ready.change for ready in self._under_way() if ready.change is not None)
-        self._flying.clear()
-        self._ready.clear()
-
-    def _under_way(self) -> list[Ready]:
-        """What was taken from the backlog and is not acknowledged, oldest first."""
-        return [ready for _, ready in list(self._flying.values())] + list(self._ready)
+        self._backlog.put_back(self._flight.land())
 
     def _subscriptions(self) -> tuple[str, ...]:
         prefix = self._settings.discovery
@@ -223,7 +200,7 @@ class Mqtt:
 
     def _serve(self, link: Link) -> None:
         """Until closing; raises LinkLost."""
-        self._put(link, Ready(self._availability, b"online", retain=True))
+        self._flight.put(link, Ready(self._availability, b"online", retain=True))
         self._fresh.clear()
         self._renew(due_at_once=True)
         closing_ns: int | None = None
@@ -231,7 +208,7 @@ class Mqtt:
             if self._closing.is_set():
                 now_ns = self._now_ns()
                 closing_ns = closing_ns or now_ns
-                if (self._backlog.idle() and not self._under_way()) or now_ns - closing_ns > CLOSE_S * 1e9:
+                if (self._backlog.idle() and not self._flight.under_way()) or now_ns - closing_ns > CLOSE_S * 1e9:
                     break
             self._send(link)
             link.poll(0.1 if self._closing.is_set() else 1.0, self._wake_read)
@@ -247,12 +224,12 @@ class Mqtt:
 
     def _goodbye(self, link: Link) -> None:
         """The will is not sent where a client leaves by itself: say it ourselves."""
-        self._put(link, Ready(self._availability, b"offline", retain=True))
+        self._flight.put(link, Ready(self._availability, b"offline", retain=True))
         end_ns = self._now_ns() + 10**9
-        while self._under_way() and self._now_ns() < end_ns:
+        while self._flight.under_way() and self._now_ns() < end_ns:
             link.poll(0.1)
             self._settle(link)
-            self._pump(link)
+            self._flight.pump(link)
         self._land()
         link.close()
 
@@ -266,9 +243,9 @@ class Mqtt:
     def _send(self, link: Link) -> None:
         """All that may go now."""
         now_ns = self._now_ns()
-        self._pump(link)
-        for topic in sorted(self._withdraw - {ready.topic for ready in self._under_way()}):
-            self._put(link, Ready(topic, b"", retain=True))
+        self._flight.pump(link)
+        for topic in sorted(self._withdraw - self._flight.topics()):
+            self._flight.put(link, Ready(topic, b"", retain=True))
         if link.births and (self._birth_ns is None or now_ns - self._birth_ns > BIRTH_EVERY_S * 1e9):
             link.births, self._birth_ns = 0, now_ns
             self._fresh.clear()
@@ -276,23 +253,24 @@ class Mqtt:
         if self._settings.discovery and self._announce:
             self._discover(link)
         topic = self._settings.topic
-        while self._room(link) > link.window - FOR_ALERTS and self._room(link) > 0 and (change := self._backlog.take_change()) is not None:
-            self._put(link, Ready(f"{topic}/{change.pack}/alert", alert_message(change, now_ns), change=change))
+        while (
+            self._flight.room(link) > link.window - FOR_ALERTS
+            and self._flight.room(link) > 0
+            and (change := self._backlog.take_change()) is not None
+        ):
+            self._flight.put(link, Ready(f"{topic}/{change.pack}/alert", alert_message(change, now_ns), change=change))
         # one at a time of each pack: what lies in a frozen broker's buffers comes out as if it were new
-        on_way = {ready.topic for ready in self._under_way()}
+        on_way = self._flight.topics()
         for pack in self._backlog.due():
-            if self._room(link) <= 0 or f"{topic}/{pack}/state" in on_way:
+            if self._flight.room(link) <= 0 or f"{topic}/{pack}/state" in on_way:
                 continue
             decision, line = self._backlog.take_state(pack)
             if (until_ns := self._until_ns(decision)) is not None:
-                self._put(link, Ready(f"{topic}/{pack}/state", state_message(decision), until_ns=until_ns))
-                self._put(link, Ready(f"{topic}/{pack}/decision", line, until_ns=until_ns))
-        while self._room(link) > 0 and (with_cells := self._backlog.take_cells()) is not None:
+                self._flight.put(link, Ready(f"{topic}/{pack}/state", state_message(decision), until_ns=until_ns))
+                self._flight.put(link, Ready(f"{topic}/{pack}/decision", line, until_ns=until_ns))
+        while self._flight.room(link) > 0 and (with_cells := self._backlog.take_cells()) is not None:
             if (until_ns := self._until_ns(with_cells)) is not None:
-                self._put(link, Ready(f"{topic}/{with_cells.pack}/cells", cells_message(with_cells), until_ns=until_ns))
-
-    def _room(self, link: Link) -> int:
-        return link.window - len(self._flying) - len(self._ready)
+                self._flight.put(link, Ready(f"{topic}/{with_cells.pack}/cells", cells_message(with_cells), until_ns=until_ns))
 
     def _discover(self, link: Link) -> None:
         """The discovery of each pack that has decided by now, where it is not out yet or reads otherwise than it did."""
@@ -312,12 +290,12 @@ class Mqtt:
                     state_expires_s=settings.every_s + expires_s,
                     cells_expire_s=self._cells_every_s + settings.every_s + expires_s,
                 )
-                if not cells or self._fits(link, topic, payload):
+                if not cells or fits(link, topic, payload):
                     break
                 say(f"outlet mqtt: the broker takes {link.largest} bytes a message: the cells of {pack} are not announced", WARNING)
                 cells = 0
             if pack not in self._fresh or self._announced.get(pack) != (topic, payload):
-                self._put(link, Ready(topic, payload, retain=True))
+                self._flight.put(link, Ready(topic, payload, retain=True))
                 self._announced[pack] = (topic, payload)
                 self._fresh.add(pack)
         self._announce = set(newest) != set(self._packs)
@@ -330,49 +308,16 @@ class Mqtt:
         self._expired += 1
         return None
 
-    def _fits(self, link: Link, topic: str, payload: bytes) -> bool:
-        return not link.largest or len(payload) + len(topic) + 64 <= link.largest
-
-    def _put(self, link: Link, ready: Ready) -> None:
-        """Send it, or as soon as there is room."""
-        if not self._fits(link, ready.topic, ready.payload):
-            self._refused(ready, f"it takes {link.largest} bytes a message")
-            return
-        self._ready.append(ready)
-        self._pump(link)
-
-    def _pump(self, link: Link) -> None:
-        while self._ready and len(self._flying) < link.window:
-            ready, expiry_s, now_ns = self._ready[0], None, self._now_ns()
-            if ready.until_ns is not None:
-                if ready.until_ns <= now_ns:
-                    self._ready.popleft()
-                    self._expired += 1
-                    continue
-                expiry_s = max(1, math.ceil((ready.until_ns - now_ns) / 1e9))
-            mid = link.publish(ready.topic, ready.payload, retain=ready.retain, expiry_s=expiry_s)
-            self._flying[mid] = (now_ns, self._ready.popleft())
-
     def _settle(self, link: Link) -> None:
-        """What the broker has acknowledged or refused; raises LinkLost where it has been silent for too long."""
-        for mid, refusal in link.acknowledged:
-            if mid not in self._flying:
-                continue
-            _, ready = self._flying.pop(mid)
+        for ready in self._flight.settle(link):
+            self.delivered += 1
             if ready.topic in self._withdraw:
                 self._withdraw.discard(ready.topic)
                 say(f"outlet mqtt: withdrew {ready.topic}", NOTICE)
-            if refusal is None:
-                self.delivered += 1
-            else:
-                self._refused(ready, refusal)
-        link.acknowledged.clear()
-        oldest = next(iter(self._flying.values()), None)
-        if oldest is not None and self._now_ns() - oldest[0] > ACKNOWLEDGE_S * 1e9:
-            raise LinkLost(f"the broker has acknowledged nothing for {ACKNOWLEDGE_S:g} s")
 
     def _refused(self, ready: Ready, why: str) -> None:
         self.failed += 1
         self._refused_changes += ready.change is not None
+        self._withdraw.discard(ready.topic)  # it would be refused again
         self._health.message_lost()
         self._health.say_once(f"the broker refuses {ready.topic}: {why}")

@@ -185,7 +185,7 @@ def test_a_broker_killed_during_an_alert_loses_none_of_it(tmp_path):
 
 
 def test_a_frozen_broker_is_noticed_and_what_it_did_not_acknowledge_is_told_again(broker, monkeypatch):
-    monkeypatch.setattr("edgebms.outlet.mqtt.ACKNOWLEDGE_S", 1.0)
+    monkeypatch.setattr("edgebms.outlet.mqtt_flight.ACKNOWLEDGE_S", 1.0)
     teller = Teller()
     with Opened(settings(broker)) as outlet:
         with Listener(broker) as ear:
