@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
 import re
 import socket
 import threading
@@ -100,8 +102,19 @@ class Inverter(Adapter):
     """An adapter whose bus has an inverter on it. frames: (monotonic s, id, data) that the gateway sent."""
 
     def __init__(self, link):
-        self.frames = []
+        self.frames, self.rest = [], b""
         super().__init__(link)
+
+    def write(self, data):
+        """Whole lines or nothing, as an adapter does: what the terminal took a part of is ended before the next."""
+        self.hear()
+        with contextlib.suppress(BlockingIOError):
+            if self.rest:
+                self.rest = self.rest[os.write(self.master, self.rest) :]
+            if not self.rest:
+                self.rest = data[os.write(self.master, data) :]
+                return True
+        return False
 
     def hear(self):
         super().hear()
