@@ -24,8 +24,8 @@ Index = Annotated[int, Meta(ge=1, le=400)]
 LevelWord = Literal["watch", "warning", "critical"]
 Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9_.-]+$")]
 Moment = float | str
-"""Seconds, or an event: ``start``, ``fault``, ``fault.2``, ``fault.end``, ``bus``, ``bus.2.end``, ``gateway``, ``runaway``,
-``opened`` (the plant's contactors), each the first of its kind unless numbered."""
+"""Seconds, or an event: ``start``, ``fault``, ``fault.2``, ``bus``, ``bus.2.end``, ``gateway``, ``gateway.end``, ``runaway``,
+``propagation`` (a second cell runs away), ``opened`` (the plant's contactors), each the first of its kind unless numbered."""
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -59,8 +59,8 @@ class SiteSpec(Struct):
     stop_discharge: Mode | None = None
     person_s: Seconds | None = None
     """A person who is told to open the contactors does so after this time; left out, nobody is there."""
-    obeys: bool = True
-    """The site's machines follow commands and limits."""
+    obeys: Literal["all", "contactors", "nothing"] = "all"
+    """contactors: a charger or a load that goes on whatever the limits say, behind contactors that open when commanded."""
 
 
 class LoadSpec(Struct):
@@ -124,24 +124,41 @@ class CommandSpec(Struct):
     discharge_a_min: float | None = None
 
 
+class SentSpec(Struct):
+    """A frame to the inverter. silent: none has come for 3 s. The limits are those of 0x351 (A, V)."""
+
+    id: Annotated[int, Meta(ge=0, le=0x7FF)] = 0x351
+    silent: bool = False
+    charge_a_max: float | None = None
+    discharge_a_max: float | None = None
+    discharge_a_min: float | None = None
+    charge_v_max: float | None = None
+
+
 class Expect(Struct):
-    """One thing that must be. Exactly one of alert, command, unknown, recovered, plant is given.
+    """One thing that must be. Exactly one of alert, cleared, command, sent, unknown, recovered, plant is given.
 
     within_s of: by that time after the event. before: the event by which it must have been. until it holds nothing is
     asked. holds_s: it must then stand so long without a gap.
     """
 
     alert: AlertSpec | None = None
+    cleared: AlertSpec | None = None
+    """No such alert stands in a decision that came after ``of``."""
     command: CommandSpec | None = None
+    sent: SentSpec | None = None
     unknown: str | None = None
     """A signal in ``quality.warnings``."""
     recovered: bool = False
     """Every cell is seen again."""
-    plant: Literal["contactors_open", "no_runaway", "runaway", "current_zero"] | None = None
+    plant: Literal["contactors_open", "opened_without_load", "no_runaway", "runaway", "current_zero", "no_charge"] | None = None
+    """opened_without_load: the contactors opened, with 1.8 A or C/100 or less. no_charge: no current into the pack."""
     within_s: Seconds | None = None
     of: Moment = "start"
     before: Moment | None = None
     holds_s: Seconds = 0.0
+    known: str = ""
+    """Why it fails today: told apart, never as passed; once it holds the mark has to go."""
 
 
 class Never(Struct):
@@ -149,6 +166,7 @@ class Never(Struct):
 
     alert: AlertSpec | None = None
     command: CommandSpec | None = None
+    sent: SentSpec | None = None
     since: Moment = "start"
     till: Moment | None = None
 
@@ -156,8 +174,9 @@ class Never(Struct):
 class Scenario(Struct):
     """realtime: on the machine's own clock; else as fast as the daemon goes, on the rig's.
 
-    allow: alerts that may stand besides those expected; any other fails the scenario. allow_log: text of warnings that
-    the daemon may say. twin: the name of its benign or faulty counterpart.
+    allow: alerts that may stand besides those expected (and, with hazard gateway_fault, warnings of that rule); any other
+    fails the scenario. allow_log: text of warnings that the daemon may say. twins: of a fault its healthy counterpart, of
+    something benign the faults that it resembles.
     """
 
     schema: Literal["edgebms.scenario/1"]
@@ -167,7 +186,7 @@ class Scenario(Struct):
     requirements: tuple[str, ...] = ()
     tags: tuple[Word, ...] = ()
     seed: Annotated[int, Meta(ge=0)] = 1
-    twin: Word | None = None
+    twins: tuple[Word, ...] = ()
     realtime: bool = False
     link: Literal["udp", "slcan", "socketcan"] = "slcan"
     pack: PackSpec = PackSpec()
@@ -184,7 +203,7 @@ class Scenario(Struct):
     allow_log: tuple[str, ...] = ()
 
 
-EVENT = re.compile(r"(?:start|runaway|opened|(?:fault|bus|gateway)(?:\.[1-9][0-9]*)?(?:\.end)?)\Z")
+EVENT = re.compile(r"(?:start|runaway|propagation|opened|(?:fault|bus|gateway)(?:\.[1-9][0-9]*)?(?:\.end)?)\Z")
 
 
 def load(path: Path) -> Scenario:
@@ -207,22 +226,26 @@ def parse(data: Any, where: str = "scenario") -> Scenario:
         mend = "python -m hil schema prints the fields"
         raise ConfigError(what, where=where + (f": {place.strip('`').lstrip('.')}" if place else ""), mend=mend) from None
     for i, expect in enumerate(scenario.expect):
-        given = [expect.alert, expect.command, expect.unknown, expect.plant, expect.recovered or None]
+        given = [
+            expect.alert, expect.cleared, expect.command, expect.sent, expect.unknown, expect.plant, expect.recovered or None,
+        ]  # fmt: skip
         if sum(entry is not None for entry in given) != 1:
             raise ConfigError(
                 "asks for none or several things",
                 where=f"{where}: expect[{i}]",
-                mend="give one of alert, command, unknown, recovered, plant",
+                mend="give one of alert, cleared, command, sent, unknown, recovered, plant",
             )
     for i, never in enumerate(scenario.never):
-        if (never.alert is None) == (never.command is None):
-            raise ConfigError("asks for none or several things", where=f"{where}: never[{i}]", mend="give one of alert, command")
+        if sum(entry is not None for entry in (never.alert, never.command, never.sent)) != 1:
+            raise ConfigError("asks for none or several things", where=f"{where}: never[{i}]", mend="give one of alert, command, sent")
     moments = [moment for expect in scenario.expect for moment in (expect.of, expect.before)]
     moments += [moment for never in scenario.never for moment in (never.since, never.till)]
     for moment in moments:
         if isinstance(moment, str) and not EVENT.match(moment):
             raise ConfigError(
-                f"{moment!r} is no event", where=where, mend="seconds, start, fault, fault.2, fault.end, bus, gateway, runaway, opened"
+                f"{moment!r} is no event",
+                where=where,
+                mend="seconds, start, fault, fault.2, bus.end, gateway, runaway, propagation, opened",
             )
     return scenario
 

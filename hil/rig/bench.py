@@ -81,6 +81,8 @@ class Bench:
         senses = Senses(packs, [draw.sensors], [schedule], [rng], np.array([0]))
         self._world = World(packs, senses, Control(packs))
         self._world.control.closed[:] = float(spec.contactors is Contactor.CLOSED)
+        # what holds the current back in heat and cold is the daemon under test, and nothing else
+        self._world.control.hot_cut[:], self._world.control.cold_charge[:] = 0.0, 1.0
         self._wanted_a = load_a(scenario, curves.capacity_ah * spec.parallel, np.random.default_rng([seed, 3]))
         self._faults = [fault_of(fault, spec, i, seed) for i, fault in enumerate(scenario.faults)]
         self._due_s = [fault.onset_s for fault in self._faults]
@@ -94,10 +96,10 @@ class Bench:
         """Arbitration ids of the pack's own frames."""
 
     @property
-    def runaway_s(self) -> float | None:
-        """When the first cell's runaway began by the event rule."""
+    def runaways_s(self) -> list[float]:
+        """When each cell's runaway began by the event rule, the first one first."""
         begun = self._world.packs.state.event_s
-        return float(np.nanmin(begun)) if np.isfinite(begun).any() else None
+        return sorted(float(at_s) for at_s in begun[np.isfinite(begun)])
 
     def wanted_a(self, now_s: float) -> float:
         """What the load asks for at ``now_s``, A, positive while charging."""
@@ -152,7 +154,7 @@ class Bench:
             float(state.temperature_c.max()),
             bool(self._world.control.closed[0, 0] > 0),
             orders.cooling,
-            self.runaway_s is not None,
+            bool(self.runaways_s),
             orders.unmet_a,
         )
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from edgebms.inlet.frame import Frame
+from edgebms.telemetry.checks import crc8_j1850
 from hil.scenario import BusFault
 
 
@@ -60,6 +61,20 @@ def error_frames(frames: list[Frame], scene: Scene) -> list[Frame]:
     return [out for frame in frames for out in (*[frame._replace(error=True)] * 10, frame)]
 
 
+def bus_off(frames: list[Frame], scene: Scene) -> list[Frame]:
+    """The controller says error-passive, then bus-off, in the error frames of SocketCAN (linux/can/error.h); nothing else
+    comes. Only a socketcan link tells what kind of error frame it is; udp carries that it is one."""
+    if not scene.began:
+        return []
+    passive = Frame(0, 0x004, bytes((0, 0x10, 0, 0, 0, 0, 0, 0)), error=True)
+    return [passive] * 20 + [Frame(0, 0x040, bytes(8), error=True)]
+
+
+def error_passive(frames: list[Frame], scene: Scene) -> list[Frame]:
+    """The controller warns that it is error-passive, again and again; the frames still come."""
+    return [*[Frame(0, 0x004, bytes((0, 0x30, 0, 0, 0, 0, 130, 130)), error=True)] * 15, *frames]
+
+
 def full_load(frames: list[Frame], scene: Scene) -> list[Frame]:
     """A babbling node fills the bus: 4,000 frames/s of unmapped ids are all that 500 kbit/s hold."""
     count = min(round(4000 * scene.period_s), 4000)
@@ -93,6 +108,14 @@ def frozen(frames: list[Frame], scene: Scene) -> list[Frame]:
     if scene.began:
         scene.kept = scene.before[-1] if scene.before else frames
     return scene.kept
+
+
+def counter_frozen(frames: list[Frame], scene: Scene) -> list[Frame]:
+    """The values go on, the counter stands: a gateway in between fills old envelopes. Our own profile's counter and checksum."""
+    if scene.began:
+        scene.kept = frames
+    stood = scene.kept[0].data[1] & 0x3F
+    return [sealed(frame, stood) for frame in frames]
 
 
 def counter_jumps(frames: list[Frame], scene: Scene) -> list[Frame]:
@@ -141,12 +164,15 @@ KINDS: dict[str, Change] = {
         mux_missing,
         lost,
         error_frames,
+        error_passive,
+        bus_off,
         full_load,
         duplicated,
         reordered,
         truncated,
         checksum,
         frozen,
+        counter_frozen,
         counter_jumps,
         delayed,
         spoofed,
@@ -156,6 +182,12 @@ KINDS: dict[str, Change] = {
         unplugged,
     )
 }
+
+
+def sealed(frame: Frame, sweep: int) -> Frame:
+    """``frame`` with another sweep number and a checksum that fits (docs/protocol-can.md)."""
+    body = bytes((frame.data[1] & 0xC0 | sweep,)) + frame.data[2:]
+    return frame._replace(data=bytes((crc8_j1850(frame.arbitration_id.to_bytes(2, "big") + body),)) + body)
 
 
 def flipped(frame: Frame, rng: np.random.Generator) -> Frame:

@@ -16,16 +16,18 @@ from pathlib import Path
 from typing import Protocol
 
 from hil.errors import RigError
+from hil.rig.broker import Broker
 from hil.rig.process import DaemonProcess
 
 
 class Host(Protocol):
-    """What a gateway fault may touch. record: the daemon's record folder, where the scenario has one."""
+    """What a gateway fault may touch. record: the daemon's record folder, where the scenario has one. broker: likewise."""
 
     daemon: DaemonProcess
     folder: Path
     record: Path
     config: Path
+    broker: Broker | None
 
     def restarted(self) -> None:
         """The daemon is a new process."""
@@ -133,7 +135,7 @@ class CpuHog:
 
 
 class FullDisk:
-    """The record's file system has no room; needs ``record_on = "tmpfs"``."""
+    """The record's file system has no room; the rig gives it a small tmpfs."""
 
     def begin(self, host: Host) -> None:
         self._filler = host.record / "filler"
@@ -177,6 +179,18 @@ class BadReload:
         host.daemon.signal(signal.SIGHUP)
 
 
+class BrokerLoss:
+    """mosquitto is killed, and starts again at the end."""
+
+    def begin(self, host: Host) -> None:
+        assert host.broker is not None
+        host.broker.kill()
+
+    def end(self, host: Host) -> None:
+        assert host.broker is not None
+        host.broker.start()
+
+
 class ClockStep:
     """The machine's wall clock jumps by a day and back (libfaketime under the daemon; its monotonic clock stays)."""
 
@@ -197,5 +211,6 @@ KINDS: dict[str, type[Fault]] = {
     "full_disk": FullDisk,
     "read_only_disk": ReadOnlyDisk,
     "bad_reload": BadReload,
+    "broker_loss": BrokerLoss,
     "clock_step": ClockStep,
 }

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
+from edgebms.cellcard import load_card
 from edgebms.decision.types import Alert, Decision
+from edgebms.vocabulary import Cause
 from hil.rig.run_log import RunLog, Truth
-from hil.scenario import AlertSpec, CommandSpec, Expect, Moment, Never
+from hil.scenario import AlertSpec, CommandSpec, Expect, Moment, Never, SentSpec
 
 LEVELS = ("none", "watch", "warning", "critical")
 WARNING = re.compile(r"warning:|error:|Traceback|failed", re.IGNORECASE)
+SILENT_S = 3.0
+"""An inverter's frames come once a second: so long without one is silence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing asked of a run. at_s: when it held first."""
+    """One thing asked of a run. at_s: when it held first. known: why it fails today."""
 
     asked: str
     passed: bool
     says: str
     at_s: float | None = None
+    known: str = ""
 
 
 def judge(run: RunLog) -> list[Check]:
     """All checks of one run."""
-    checks = [expected(run, expect) for expect in run.scenario.expect]
+    checks = [replace(expected(run, expect), known=expect.known) for expect in run.scenario.expect]
     checks += [forbidden(run, never) for never in run.scenario.never]
     return checks + left_over(run)
 
@@ -78,11 +85,20 @@ def timeline(run: RunLog, expect: Expect) -> Iterable[tuple[float, bool]]:
             last_s = run.truth[-1].time_s if run.truth else 0.0
             began = any(truth.runaway for truth in run.truth)
             return [(run.events.get("runaway", last_s) if began else last_s, began == (expect.plant == "runaway"))]
+        if expect.plant == "opened_without_load":
+            return [
+                (truth.time_s, was.closed and not truth.closed and abs(was.current_a) <= low_a(run)) for was, truth in pairwise(run.truth)
+            ]
         holds: Callable[[Truth], bool] = PLANT[expect.plant]
         return [(truth.time_s, holds(truth)) for truth in run.truth]
     if expect.alert is not None:
         spec = expect.alert
         return [(time_s, any(meets(alert, spec) for alert in decision.alerts)) for time_s, decision in run.decisions]
+    if expect.cleared is not None:
+        gone = expect.cleared
+        return [(time_s, not any(meets(alert, gone) for alert in decision.alerts)) for time_s, decision in run.decisions]
+    if expect.sent is not None:
+        return [(truth.time_s, says(run, expect.sent, truth.time_s)) for truth in run.truth]
     if expect.command is not None:
         asked = expect.command
         return [(time_s, commands(decision, asked)) for time_s, decision in run.decisions]
@@ -95,11 +111,34 @@ def timeline(run: RunLog, expect: Expect) -> Iterable[tuple[float, bool]]:
 PLANT: dict[str, Callable[[Truth], bool]] = {
     "contactors_open": lambda truth: not truth.closed,
     "current_zero": lambda truth: abs(truth.current_a) < 0.5,
+    "no_charge": lambda truth: truth.current_a < 0.1,
 }
 
 
+def low_a(run: RunLog) -> float:
+    """What a contactor may open at: 1.8 A (Battery-Emulator, PR 2713), or C/100 of a large pack."""
+    pack = run.scenario.pack
+    return max(1.8, 0.01 * load_card(pack.card).capacity_ah * pack.parallel)
+
+
+def says(run: RunLog, spec: SentSpec, now_s: float) -> bool:
+    """Is the newest frame of ``spec.id`` (of the last SILENT_S) what ``spec`` asks for at ``now_s``?"""
+    newest = next(
+        (frame for at_s, frame in reversed(run.sent) if frame.arbitration_id == spec.id and now_s - SILENT_S < at_s <= now_s), None
+    )
+    if newest is None or spec.silent:
+        return (newest is None) == spec.silent
+    charge_v, charge_a, discharge_a = (value / 10 for value in struct.unpack_from("<Hhh", newest.data))
+    return (
+        (spec.charge_a_max is None or charge_a <= spec.charge_a_max)
+        and (spec.discharge_a_max is None or discharge_a <= spec.discharge_a_max)
+        and (spec.discharge_a_min is None or discharge_a >= spec.discharge_a_min)
+        and (spec.charge_v_max is None or charge_v <= spec.charge_v_max)
+    )
+
+
 def forbidden(run: RunLog, never: Never) -> Check:
-    asked = "never " + " ".join(filter(None, [spec_words(never.alert), spec_words(never.command)])) + between(never)
+    asked = "never " + " ".join(map(spec_words, filter(None, [never.alert, never.command, never.sent]))) + between(never)
     start_s = moment(run, never.since)
     if start_s is None:
         return Check(asked, True, f"{never.since} never came")
@@ -111,6 +150,10 @@ def forbidden(run: RunLog, never: Never) -> Check:
             return Check(asked, False, f"at {time_s:.1f} s: {alert_words(met[0])}", time_s)
         if never.command is not None and commands(decision, never.command):
             return Check(asked, False, f"at {time_s:.1f} s: {decision.command.action} as {decision.command.mode}", time_s)
+    if (sent := never.sent) is not None:
+        for truth in run.truth:
+            if start_s <= truth.time_s and (till_s is None or truth.time_s < till_s) and says(run, sent, truth.time_s):
+                return Check(asked, False, f"at {truth.time_s:.1f} s", truth.time_s)
     return Check(asked, True, "never")
 
 
@@ -124,6 +167,14 @@ def left_over(run: RunLog) -> list[Check]:
                 strangers.setdefault(alert_words(alert), time_s)
     told = "; ".join(f"{text} at {time_s:.1f} s" for text, time_s in sorted(strangers.items(), key=lambda entry: entry[1])[:5])
     checks = [Check("no unlisted alert", not strangers, told or "none")]
+    told = {
+        f"{warning.signal}: {warning.reason}": time_s
+        for time_s, decision in reversed(run.decisions)
+        for warning in decision.quality.warnings
+        if warning.signal.split(".")[0] == "gateway" and not any(expects_fault(spec, warning.reason) for spec in allowed)
+    }
+    first = [f"{text} at {time_s:.1f} s" for text, time_s in sorted(told.items(), key=lambda entry: entry[1])[:3]]
+    checks.append(Check("no unlisted fault of the gateway", not told, "; ".join(first) or "none"))
     lines = [line for line in run.log.splitlines() if WARNING.search(line) and not any(text in line for text in run.scenario.allow_log)]
     checks.append(Check("no error in the log", not lines, "; ".join(lines[:3]) or "none"))
     if run.exit_code is not None or run.broken:
@@ -131,6 +182,10 @@ def left_over(run: RunLog) -> list[Check]:
         checks.append(Check("the daemon lives and ends cleanly", run.exit_code == 0 and not run.broken, says))
     checks.append(Check("every line is a decision", run.bad_lines == 0, f"{run.bad_lines} are not"))
     return checks
+
+
+def expects_fault(spec: AlertSpec, reason: str) -> bool:
+    return spec.hazard is Cause.GATEWAY_FAULT and (spec.rule is None or spec.rule.split(".")[0] == reason)
 
 
 def meets(alert: Alert, spec: AlertSpec) -> bool:
@@ -167,8 +222,10 @@ def words(expect: Expect) -> str:
         what = f"{expect.unknown} is told as unknown"
     elif expect.plant is not None:
         what = f"plant: {expect.plant.replace('_', ' ')}"
+    elif expect.cleared is not None:
+        what = f"no {spec_words(expect.cleared)} any more"
     else:
-        what = " ".join(filter(None, [spec_words(expect.alert), spec_words(expect.command)]))
+        what = " ".join(map(spec_words, filter(None, [expect.alert, expect.command, expect.sent])))
     when = f" within {expect.within_s:g} s of {expect.of}" if expect.within_s is not None else f" after {expect.of}"
     return (
         what
@@ -178,11 +235,11 @@ def words(expect: Expect) -> str:
     )
 
 
-def spec_words(spec: AlertSpec | CommandSpec | None) -> str:
-    if spec is None:
-        return ""
-    given = [(name, getattr(spec, name)) for name in spec.__struct_fields__ if getattr(spec, name) is not None]
-    kind = "alert" if isinstance(spec, AlertSpec) else "command"
+def spec_words(spec: AlertSpec | CommandSpec | SentSpec) -> str:
+    given = [(name, getattr(spec, name)) for name in spec.__struct_fields__ if getattr(spec, name) not in (None, False)]
+    kind = {AlertSpec: "alert", CommandSpec: "command", SentSpec: "frame"}[type(spec)]
+    if isinstance(spec, SentSpec):
+        given = [(name, f"{value:#x}" if name == "id" else value) for name, value in given]
     return kind + " " + (" ".join(f"{name} {value}" for name, value in given) or "of any kind")
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from edgebms.inlet.frame import Frame
 from edgebms.rigclock import TIME_ID
-from hil.errors import RigError
+from hil.errors import Missing, RigError
 
 GROUP = "239.74.163.79"
 
@@ -41,6 +41,9 @@ class End(Protocol):
 
     def close(self) -> None: ...
 
+    renews = False
+    """Plugged out and in again it is another device."""
+
 
 def open_end(kind: str, folder: Path, name: str) -> End:
     """kind: udp, slcan or socketcan. Raises RigError where the machine has none."""
@@ -59,6 +62,8 @@ def time_frame(now_ns: int) -> Frame:
 
 class UdpEnd:
     """python-can's udp_multicast on loopback, on a port of its own."""
+
+    renews = False
 
     def __init__(self) -> None:
         import can
@@ -133,6 +138,8 @@ class SlcanEnd:
         self._master = -1
         self.plug_in()
 
+    renews = True
+
     def bus(self, name: str, transmit: bool) -> str:
         return f'[[bus]]\nname = "{name}"\ninterface = "slcan"\nchannel = "{self._path}"\nbitrate = 500000\ntransmit = {str(transmit).lower()}\n'
 
@@ -199,6 +206,8 @@ def line_of(frame: Frame) -> bytes:
 class SocketCanEnd:
     """A SocketCAN interface that stands (vcan0, or the one that EDGEBMS_RIG_CAN names)."""
 
+    renews = False
+
     def __init__(self, interface: str) -> None:
         import can
 
@@ -206,7 +215,7 @@ class SocketCanEnd:
         try:
             self._bus = can.Bus(interface="socketcan", channel=interface, ignore_config=True)
         except Exception as error:
-            raise RigError(
+            raise Missing(
                 f"{interface}: {error}", where="link", mend="ip link add vcan0 type vcan; ip link set vcan0 up; or EDGEBMS_RIG_CAN=can0"
             ) from None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from hil.rig.judge import Check
 from hil.rig.run_log import RunLog
+
+Verdict = Literal["pass", "known", "fail", "skip"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,5 +24,23 @@ class Result:
         return self.run.scenario.name
 
     @property
-    def passed(self) -> bool:
-        return not self.skipped and all(check.passed for check in self.checks)
+    def verdict(self) -> Verdict:
+        """known: what fails is marked as known, all else holds. A mark on what holds is a failure: it has to go."""
+        if self.skipped:
+            return "skip"
+        if self.wrong:
+            return "fail"
+        return "known" if self.gaps else "pass"
+
+    @property
+    def wrong(self) -> list[Check]:
+        """What fails and was not known to, and marks that are out of date."""
+        wrong = [check for check in self.checks if not check.passed and not check.known]
+        return wrong + [
+            replace(check, says=f"holds: take out `known: {check.known}`") for check in self.checks if check.passed and check.known
+        ]
+
+    @property
+    def gaps(self) -> list[Check]:
+        """What fails as known."""
+        return [check for check in self.checks if not check.passed and check.known]

@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from edgebms.inlet.frame import Frame
-from hil.errors import RigError
+from hil.errors import Missing, RigError
 from hil.rig import gateway_faults
 from hil.rig.bench import Bench
+from hil.rig.broker import Broker
 from hil.rig.bus_faults import BusFaults
 from hil.rig.config import config_text
 from hil.rig.link import open_end, time_frame
@@ -27,24 +28,30 @@ START_NS = 1_000_000_000
 """The rig's clock at the scenario's start: there is a time before it."""
 SETTLE_S = 0.3
 ON_A_DISK = ("full_disk", "read_only_disk")
+WITH_A_BROKER = ("broker_loss",)
+OPEN_S = 20.0
+RENEW_S = 4.0
+"""A pseudo-terminal that the daemon does not open by then is held by another process: the rig takes the next one."""
 DISK_MB = 8
 
 
 class Rig:
     """``run`` once. A ``Host`` for the gateway faults."""
 
-    def __init__(self, scenario: Scenario, folder: Path, seed: int | None = None) -> None:
-        self.scenario, self.folder = scenario, folder
-        self.seed = scenario.seed if seed is None else seed
+    def __init__(self, log: RunLog, folder: Path) -> None:
+        """log: an empty one of the scenario and seed to run; what happens goes into it."""
+        scenario, seed = log.scenario, log.seed
+        self.log, self.scenario, self.folder = log, scenario, folder
         self.record, self.config = folder / "record", folder / "gateway.toml"
-        self.log = RunLog(scenario, self.seed)
-        self._rng = np.random.default_rng([self.seed, 1])
-        self._bench = Bench(scenario, self.seed)
+        self._rng = np.random.default_rng([seed, 1])
+        self._bench = Bench(scenario, seed)
         self._site = Site(scenario.site)
         self._bus_faults = BusFaults(scenario.bus, scenario.pack.period_s, self._rng)
         self._barrier = 0
         self._taken = 0
         self._start_ns = START_NS
+        self._now_s = 0.0
+        self.broker: Broker | None = None
 
     def run(self) -> RunLog:
         """Raises RigError where this machine cannot run it."""
@@ -55,23 +62,31 @@ class Rig:
                 stack.enter_context(small_disk(self.record))
             self._end = open_end(self.scenario.link, self.folder, "can0")
             stack.callback(self._end.close)
-            self.config.write_text(config_text(self.scenario, self._end, self.folder))
+            text = config_text(self.scenario, self._end, self.folder)
+            if any(fault.kind in WITH_A_BROKER for fault in self.scenario.gateway):
+                self.broker = stack.enter_context(Broker(self.folder))
+                text = text.replace("{broker}", str(self.broker.port))
+            self.config.write_text(text)
             self.daemon = DaemonProcess(
                 self.folder, self.config, rig_clock=not self.scenario.realtime, environment=environment(self.scenario, self.folder)
             )
+            standing: dict[int, gateway_faults.Fault] = {}
             try:
                 self.daemon.wait_ready()
                 self._start()
-                self._steps()
+                self._steps(standing)
             finally:
+                for fault in standing.values():
+                    fault.end(self)
                 self._finish()
         self.log.wall_s = time.monotonic() - began_s
         return self.log
 
     def restarted(self) -> None:
         self.daemon.wait_ready()
-        self._barrier = 0
-        self._moment = None
+        self._taken = len(self.daemon.decisions)
+        if not self.scenario.realtime:
+            self._wait_open(self._now_s)
 
     # ---- time
 
@@ -80,17 +95,21 @@ class Rig:
             time.sleep(SETTLE_S)  # the link is opened in a thread of the daemon's
             self._start_ns = time.monotonic_ns()
         else:
-            self._wait_open()
-        self._moment: float | None = None
+            self._wait_open(0.0)
 
-    def _wait_open(self) -> None:
+    def _wait_open(self, now_s: float) -> None:
         """Time frames until one arrives: the daemon is ready before its link is open."""
-        end_s = time.monotonic() + 20
+        end_s = time.monotonic() + OPEN_S
+        renew_s = time.monotonic() + RENEW_S
         while time.monotonic() < end_s:
-            self._end.send([time_frame(self._start_ns)])
+            self._end.send([time_frame(self._ns(now_s))])
             message = self.daemon.manager.receive(0.1)
             if message is not None and "X_EDGEBMS_BARRIER" in message:
                 break
+            if self._end.renews and time.monotonic() > renew_s:
+                renew_s += RENEW_S
+                self._end.unplug()
+                self._end.plug_in()
         else:
             raise RigError("the daemon hears nothing", where="link", mend=f"see its log: {self.daemon.log().strip()}")
         time.sleep(0.05)
@@ -103,12 +122,12 @@ class Rig:
 
     # ---- the scenario
 
-    def _steps(self) -> None:
+    def _steps(self, standing: dict[int, gateway_faults.Fault]) -> None:
+        """standing: the gateway faults that are on; whoever calls ends what is left of them."""
         scenario = self.scenario
         period_s = scenario.pack.period_s
-        standing: dict[int, gateway_faults.Fault] = {}
         for number in range(1, int(scenario.duration_s / period_s) + 1):
-            now_s = number * period_s
+            self._now_s = now_s = number * period_s
             self._gateway_faults(now_s, standing)
             orders = self._site.orders(self._bench.wanted_a(now_s), now_s)
             self._bench.step(period_s, orders)
@@ -119,8 +138,6 @@ class Rig:
                 self.log.broken = f"no answer from the daemon at {now_s:.1f} s" + (f", it ended with {code}" if code is not None else "")
                 return
             self.log.truth.append(self._bench.truth(now_s, orders))
-        for fault in standing.values():
-            fault.end(self)
 
     def _exchange(self, now_s: float, frames: list[Frame], raw: bytes) -> bool:
         """Send a sweep, let the daemon decide, take what it says. False: it does not answer any more."""
@@ -183,8 +200,8 @@ class Rig:
                 events.setdefault(f"bus.{i + 1}", spec.at_s)
             if spec.for_s is not None and now_s >= spec.at_s + spec.for_s:
                 events.setdefault(f"bus.{i + 1}.end", spec.at_s + spec.for_s)
-        if self._bench.runaway_s is not None:
-            events.setdefault("runaway", self._bench.runaway_s)
+        for name, at_s in zip(("runaway", "propagation"), self._bench.runaways_s, strict=False):
+            events.setdefault(name, at_s)
         if self._site.opened_s is not None:
             events.setdefault("opened", self._site.opened_s)
 
@@ -202,7 +219,7 @@ def small_disk(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "edgebms-rig", str(folder)], capture_output=True, text=True)
     if done.returncode:
-        raise RigError(f"no tmpfs: {done.stderr.strip()}", where=str(folder), mend="run as root, or leave the disk scenarios out")
+        raise Missing(f"no tmpfs: {done.stderr.strip()}", where=str(folder), mend="run as root, or leave the disk scenarios out")
     try:
         yield
     finally:
@@ -215,7 +232,7 @@ def environment(scenario: Scenario, folder: Path) -> dict[str, str]:
         return {}
     found = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
     if found is None:
-        raise RigError("libfaketime is missing", where="clock_step", mend="apt install faketime")
+        raise Missing("libfaketime is missing", where="clock_step", mend="apt install faketime", installable=True)
     (folder / "faketime").write_text("+0\n")
     return {
         "LD_PRELOAD": str(found),

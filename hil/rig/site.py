@@ -36,7 +36,7 @@ class Site:
         if command.action is not Action.OPEN_CONTACTORS:
             self._advised_s = None
         elif command.mode is Mode.COMMAND:
-            if self._spec.obeys and self.opened_s is None:
+            if self._spec.obeys != "nothing" and self.opened_s is None:
                 self.opened_s = now_s
         elif self._advised_s is None:
             self._advised_s = now_s
@@ -48,7 +48,7 @@ class Site:
             self.opened_s = now_s
         if self.opened_s is not None:
             return Orders(0.0, False, self._cools(), (), 0.0)
-        if not self._spec.obeys:
+        if self._spec.obeys != "all":
             return Orders(wanted_a, True, self._cools(), (), self._unmet(wanted_a))
         low_a, high_a = self._limits(now_s)
         return Orders(min(max(wanted_a, low_a), high_a), True, self._cools(), self._balance(), 0.0)
