@@ -62,6 +62,10 @@ def run(args: argparse.Namespace) -> int:
     if str(args.out) == "-":
         cell_hours = sum(episode.cell_voltage_v.shape[1] * plan.hours for episode in source)
     else:
+        if args.plant == "pybamm":
+            from hil.plant_pybamm.characterise import copy_cards
+
+            copy_cards(args.out)
         cell_hours = write(source, args.out, f"plant_{args.plant}", lambda line: print(line, flush=True))
     wall_s, cpu_s = time.perf_counter() - started_s, time.process_time() - started_cpu_s
     print(f"{args.packs} packs, {cell_hours:.0f} cell-hours in {wall_s:.1f} s")

@@ -27,7 +27,13 @@ NEVER_C = 1e9
 
 
 def alone(
-    chemistry: Chemistry, capacity_ah: float, ambient_c: Floats, *, separator_c: float = NEVER_C, ejected: Floats | float = 0.0, inward: float = 1.0
+    chemistry: Chemistry,
+    capacity_ah: float,
+    ambient_c: Floats,
+    *,
+    separator_c: float = NEVER_C,
+    ejected: Floats | float = 0.0,
+    inward: float = 1.0,
 ) -> Packs:
     """Full textbook cells, each a pack of its own, in air at ``ambient_c`` (p,), without coolant. inward: share of an 18650's cooling."""
     volume_m3 = M3_PER_AH.get(chemistry, M3_PER_AH_OXIDE) * capacity_ah

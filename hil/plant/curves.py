@@ -117,9 +117,7 @@ def from_card(card: CellCard) -> Curves:
     )
 
 
-def plain(
-    capacity_ah: float = 3.0, r0_ohm: float = 0.030, chemistry: Chemistry = Chemistry.LCO, runaway_c: float = 80.0
-) -> Curves:
+def plain(capacity_ah: float = 3.0, r0_ohm: float = 0.030, chemistry: Chemistry = Chemistry.LCO, runaway_c: float = 80.0) -> Curves:
     """A textbook cell for checks against published figures: one resistance, a smooth OCV from 3.0 to 4.18 V."""
     soc = [0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     ocv = [3.0, 3.33, 3.45, 3.54, 3.60, 3.645, 3.70, 3.79, 3.88, 3.97, 4.07, 4.18]

@@ -110,7 +110,7 @@ def quantities(curves: Curves, seen: Seen, row: int, period_s: float, capacity_a
         return {
             **of_cells(cells, current, capacity_ah),
             **of_probes(probes, period_s),
-            **of_pack(curves, cells, probes, current, seen, row, period_s, capacity_ah, cut),
+            **of_pack(curves, cells, probes, current, seen, row, period_s, capacity_ah),
         }
 
 
@@ -165,7 +165,14 @@ def of_probes(probes: Singles, period_s: float) -> dict[str, Floats]:
 
 
 def of_pack(
-    curves: Curves, cells: Singles, probes: Singles, current: Singles, seen: Seen, row: int, period_s: float, capacity_ah: float, cut: object
+    curves: Curves,
+    cells: Singles,
+    probes: Singles,
+    current: Singles,
+    seen: Seen,
+    row: int,
+    period_s: float,
+    capacity_ah: float,
 ) -> dict[str, Floats]:
     mean_c = nanmean(probes).astype(float)
     pack_c = np.nanmean(mean_c, axis=1, keepdims=True)

@@ -28,12 +28,16 @@ from hil.plant.world import World
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
-BATCH_CELLS = 5000
-BATCH_PACKS = (12, 160)
-BATCH_ROWS = 40_000_000
+BATCH_CELLS = 10_000
+BATCH_PACKS = (24, 320)
+BATCH_ROWS = 70_000_000
 """Cells x snapshots of a batch: bounds its memory to about 0.4 GB."""
 AMBIENT_S = 60
 DETECTABLE_SIGMAS = 4.0
+LONG_HOURS = 12.0
+"""From here on a recording begins at midnight of a day of the year, and the pack is used as in ``loads.days``."""
+SITE_K = (-6.0, 10.0)
+"""How a site differs from the climate's mean: a cold yard to a warm room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Plan:
     hours: float = 1.0
     period_s: float | None = None
     mix: Mix = Mix()
-    ranges: Ranges = Ranges()
+    ranges: Ranges = field(default_factory=Ranges)
     cycles: tuple[Floats, ...] = field(default=(), repr=False)
 
 
@@ -162,9 +166,17 @@ class Cast:
             fault = draw_fault(rng, kind, shared.cells, probe_of, parallel, float(seconds))
             load = row.load
             pack = fitted(rng, pack, row.ambient_c, row.soc)
-        rates = loads.LOADS[load](rng, seconds) if load else loads.use(rng, seconds, plan.cycles)
+        day = None
+        if plan.hours >= LONG_HOURS and (row is None or row.ambient_c is None):
+            day = int(rng.integers(365))
+            air_c = loads.season_c(day) + float(rng.uniform(*SITE_K))
+            pack = fitted(rng, pack, (air_c, air_c), None)
+        if load:
+            rates = loads.LOADS[load](rng, seconds)
+        else:
+            rates = (loads.use if plan.hours < LONG_HOURS else loads.days)(rng, seconds, plan.cycles)
         request = rates * pack.load_strength * curves.capacity_ah * parallel
-        air = loads.ambient(rng, seconds, pack.ambient_c)[::AMBIENT_S]
+        air = loads.ambient(rng, seconds, pack.ambient_c, day)
         return cls(kind, pack, fault, load or "use", request.astype(np.float32), air.astype(np.float32), rng)
 
 
@@ -232,9 +244,7 @@ def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first:
         )  # fmt: skip
 
 
-def perform(
-    plan: Plan, world: World, shared: BatchDraw, cast: list[Cast], of: NDArray[np.intp]
-) -> tuple[Seen, Singles]:
+def perform(plan: Plan, world: World, shared: BatchDraw, cast: list[Cast], of: NDArray[np.intp]) -> tuple[Seen, Singles]:
     """Let the time pass; what was recorded of all rows, and the packs' mean SOC in truth (t, packs)."""
     seconds = int(plan.hours * 3600)
     request = np.array([part.request for part in cast])

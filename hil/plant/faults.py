@@ -15,9 +15,38 @@ import numpy as np
 
 from edgebms.vocabulary import Cause
 from hil.plant.acts import (
-    balance, block_cooling, connector, constant_short, cooling, current_offset, decaying_short, external_short, heat_and_spread, heat_to,
-    heat_until_runaway, heat_until_vent, imbalance, insulation, joint, lift_charge_limit, lower_discharge_limit, micro_short, nothing, over_current, pack_short,
-    plating, probe_drift, probe_lost, probe_stuck, reconnect_cell, reconnect_probe, short_and_probe_lost, sun, tap, voltage_drift, voltage_stuck,
+    balance,
+    block_cooling,
+    connector,
+    constant_short,
+    cooling,
+    current_offset,
+    decaying_short,
+    external_short,
+    heat_and_spread,
+    heat_to,
+    heat_until_runaway,
+    heat_until_vent,
+    imbalance,
+    insulation,
+    joint,
+    lift_charge_limit,
+    lower_discharge_limit,
+    micro_short,
+    nothing,
+    over_current,
+    pack_short,
+    plating,
+    probe_drift,
+    probe_lost,
+    probe_stuck,
+    reconnect_cell,
+    reconnect_probe,
+    short_and_probe_lost,
+    sun,
+    tap,
+    voltage_drift,
+    voltage_stuck,
     weak_cell,
 )  # fmt: skip
 from hil.plant.world import World
@@ -124,7 +153,7 @@ def draw_fault(rng: np.random.Generator, kind: str, cells: int, probe_of: tuple[
     row = KINDS[kind]
     low, high = row.size
     size = float(np.exp(rng.uniform(np.log(low), np.log(high))) if row.log else rng.uniform(low, high))
-    size *= parallel ** -row.per_parallel
+    size *= parallel**-row.per_parallel
     if row.signed and rng.random() < 0.5:
         size = -size
     cell = int(rng.integers(cells - 1 if row.act is tap else cells))

@@ -55,7 +55,14 @@ def cathode_0(chemistry: Chemistry) -> float:
 
 
 def decompose(
-    chemistry: Chemistry, sei: Floats, anode: Floats, film: Floats, cathode: Floats, electrolyte: Floats, temperature_c: Floats, step_s: float
+    chemistry: Chemistry,
+    sei: Floats,
+    anode: Floats,
+    film: Floats,
+    cathode: Floats,
+    electrolyte: Floats,
+    temperature_c: Floats,
+    step_s: float,
 ) -> Floats:
     """Let ``step_s`` pass at constant temperature; all arrays (n,), the reactants are changed in place.
 

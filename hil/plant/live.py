@@ -54,12 +54,18 @@ class LivePack:
 
     def __init__(self, spec: PackSpec) -> None:
         if not 1 <= spec.probes <= spec.cells or spec.cells < 2:
-            raise ConfigError("a simulated pack has at least 2 cells and from 1 probe to one a cell", where="pack", mend="change cells or probes")
+            raise ConfigError(
+                "a simulated pack has at least 2 cells and from 1 probe to one a cell", where="pack", mend="change cells or probes"
+            )
         if spec.cooled not in ("still", "air", "liquid"):
             raise ConfigError(f"no cooling called {spec.cooled!r}", where="pack.cooled", mend="use still, air or liquid")
         curves = from_card(load_card(spec.card))
         ranges = replace(
-            spec.ranges, parallel=(spec.parallel, spec.parallel), soc=(spec.soc, spec.soc), ambient_c=(spec.ambient_c,) * 2, cooled=(spec.cooled,)
+            spec.ranges,
+            parallel=(spec.parallel, spec.parallel),
+            soc=(spec.soc, spec.soc),
+            ambient_c=(spec.ambient_c,) * 2,
+            cooled=(spec.cooled,),
         )
         period_s = spec.schedule.period_s if spec.schedule is not None else 1.0
         rng = np.random.default_rng(spec.seed)

@@ -136,12 +136,45 @@ def use(rng: np.random.Generator, seconds: int, cycles: tuple[Floats, ...] = ())
     return np.concatenate(parts)[:seconds]
 
 
-def ambient(rng: np.random.Generator, seconds: int, mean_c: float) -> Floats:
-    """The air around the pack, degC, at 1 s: a day's swing of 2-7 K from a random hour on; ``mean_c`` is the season's."""
-    hour = rng.uniform(0.0, 24.0)
+def days(rng: np.random.Generator, seconds: int, cycles: tuple[Floats, ...] = ()) -> Floats:
+    """Days of use from midnight on. A vehicle: two to four drives by day, charged at night (one day in eight fast, at noon).
+    A storage: one service the day round, topped up slowly before dawn."""
+    vehicle = rng.random() < 0.5
+    service = str(rng.choice(["peak_shaving", "frequency_response", "pv_shift"]))
+    out = np.zeros(-(-seconds // DAY_S) * DAY_S)
+    for start in range(0, len(out), DAY_S):
+        day = out[start : start + DAY_S]
+        if not vehicle:
+            day[:] = LOADS[service](rng, DAY_S)
+            day[2 * 3600 : 5 * 3600] += rng.uniform(0.0, 0.15)
+            continue
+        day[:] = rest(rng, DAY_S)
+        day[: 6 * 3600] = rng.uniform(0.08, 0.3)
+        for hour in rng.uniform(6.5, 21.0, rng.integers(2, 5)):
+            at, stretch = int(hour * 3600), int(rng.integers(900, 3600))
+            trip = drive(rng, stretch)
+            if cycles and rng.random() < 0.5:
+                trip = cycles[int(rng.integers(len(cycles)))][:stretch]
+            day[at : at + len(trip)] = trip
+        if rng.random() < 1 / 8:
+            day[12 * 3600 : 12 * 3600 + 2400] = fast_charge(rng, 2400)
+    return out[:seconds]
+
+
+def ambient(rng: np.random.Generator, seconds: int, mean_c: float, day_of_year: int | None = None) -> Floats:
+    """The air around the pack, degC, once a minute: a day's swing of 2-7 K about ``mean_c``, coldest at five in the morning.
+
+    day_of_year: the recording begins at midnight of that day, and the mean follows the season from there; None = at a random hour.
+    """
+    hour = rng.uniform(0.0, 24.0) if day_of_year is None else 0.0
     swing_k = rng.uniform(2.0, 7.0)
-    angle = 2 * np.pi * (hour / 24.0 + np.arange(seconds) / DAY_S)
-    return mean_c + swing_k * (np.sin(angle) - np.sin(angle[0]))
+    minutes = np.arange(-(-seconds // 60))
+    angle = 2 * np.pi * ((hour - 11.0) / 24.0 + minutes / 1440.0)
+    air_c = mean_c + swing_k * (np.sin(angle) - np.sin(angle[0]))
+    if day_of_year is None:
+        return air_c
+    season = np.array([season_c(day_of_year + int(minute) // 1440) for minute in minutes[::1440]])
+    return air_c + np.repeat(season - season[0], 1440)[: len(minutes)]
 
 
 def season_c(day_of_year: int, yearly_mean_c: float = 11.0, swing_k: float = 10.0) -> float:

@@ -15,14 +15,15 @@ from hil.plant.kinetics import cathode_0
 from hil.plant.rows import Build, Effects, State, narrowed, put, take
 
 Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]
 
 LOOK_S = 5.0
 """Ordinary packs look their curves up this often."""
-FAST_K_PER_S = 1.0
 FAST_C_RATE = 10.0
-"""Packs with a cell beyond either are stepped finely."""
-STEP_K, STEP_HOT_K, HOT_C = 1.0, 10.0, 180.0
-"""A fine step warms no cell by more; beyond HOT_C nothing is left that a finer one would change."""
+"""Packs with more current through a cell are stepped finely."""
+REACTS_C, HOT_C = 90.0, 180.0
+STEP_COLD_K, STEP_K, STEP_HOT_K = 3.0, 1.0, 10.0
+"""No step warms a cell by more, below REACTS_C, up to HOT_C, and beyond, where nothing is left that a finer one would change."""
 STEP_MIN_S = 0.02
 STEP_SOC = 0.004
 EVENT_K_PER_S, EVENT_S, EVENT_VOLTAGE_LEFT = 1.0, 3.0, 0.75
@@ -46,6 +47,7 @@ class Packs:
         self.state.voltage_v = self.state.looked_v.copy()
         self.initial_v = self.state.voltage_v.copy()
         self._looked_s = 0.0
+        self._rising = False
         self._gain: tuple[float, Floats] = (0.0, np.zeros(0))
 
     def step(self, seconds: float, current_a: Floats) -> None:
@@ -58,36 +60,35 @@ class Packs:
             self._gain = (0.0, self._gain[1])
         if self._gain[0] != seconds:
             self._gain = (seconds, gains(self.curves, self.build, state, seconds))
-        fast = self._fast(through)
-        if not fast.size:
-            state.rising_s.fill(0.0)
+        warming, fast = self._fast(through)
+        start_c = state.temperature_c[warming]
+        before = take(state, fast) if fast.size else None
+        if fast.size < len(through):
             advance(self.curves, self.build, self.effects, state, through, seconds, self._gain[1])
-        else:
-            before = take(state, fast)
-            if fast.size < len(through):
-                state.rising_s.fill(0.0)
-                advance(self.curves, self.build, self.effects, state, through, seconds, self._gain[1])
-            start_c = before.temperature_c.copy()
+        if before is not None:
             self._finely(before, take(self.build, fast), take(self.effects, fast), through[fast], seconds)
-            self._events(before, start_c, fast, seconds)
             put(state, fast, before)
+        self._events(warming, start_c, seconds)
         self.time_s += seconds
 
-    def _fast(self, through: Floats) -> NDArray[np.intp]:
+    def _fast(self, through: Floats) -> tuple[Rows, Rows]:
+        """(packs in which a cell warms or cools by EVENT_K_PER_S or more, packs to be stepped finely)."""
+        state = self.state
         limit_a = FAST_C_RATE * self.curves.capacity_ah
         # a short that has just begun shows first in what it is going to draw
         drawn_s = (self.effects.short_s + self.effects.outside_s).max(axis=1) / self.build.parallel[:, 0]
-        flowing = np.abs(self.state.cell_a).max(axis=1) > limit_a
-        hot = np.abs(self.state.heat_k_per_s).max(axis=1) >= FAST_K_PER_S
-        return np.flatnonzero(flowing | hot | (drawn_s * self.curves.voltage_max_v > limit_a) | (np.abs(through[:, 0]) > limit_a * self.build.parallel[:, 0]))
+        flows = (drawn_s * self.curves.voltage_max_v > limit_a) | (np.abs(through[:, 0]) > limit_a * self.build.parallel[:, 0])
+        rate = np.abs(state.heat_k_per_s)
+        warming = np.flatnonzero(rate.max(axis=1) >= EVENT_K_PER_S)
+        if warming.size:
+            flows[warming] |= (rate[warming] > allowed_k(state.temperature_c[warming])).any(axis=1)
+        return warming, np.flatnonzero(flows)
 
     def _finely(self, state: State, build: Build, effects: Effects, through: Floats, seconds: float) -> None:
         left_s = seconds
         look(self.curves, build, effects, state)
         while left_s > 1e-9:
-            rate = np.abs(state.heat_k_per_s)
-            allowed_k = np.where(state.temperature_c > HOT_C, STEP_HOT_K, STEP_K)
-            thermal_s = float((allowed_k / np.maximum(rate, 1e-9)).min())
+            thermal_s = float((allowed_k(state.temperature_c) / np.maximum(np.abs(state.heat_k_per_s), 1e-9)).min())
             charge_s = float(STEP_SOC / max(float((np.abs(state.cell_a) / build.capacity_as).max()), 1e-9))
             step_s = min(left_s, max(STEP_MIN_S, min(thermal_s, charge_s)))
             advance(self.curves, build, effects, state, through, step_s, gains(self.curves, build, state, step_s))
@@ -96,12 +97,26 @@ class Packs:
             if charge_s < 1.0:
                 look(self.curves, build, effects, state)
 
-    def _events(self, state: State, start_c: Floats, rows: NDArray[np.intp], seconds: float) -> None:
+    def _events(self, warming: Rows, start_c: Floats, seconds: float) -> None:
         """Runaway has begun when (a cell voltage fell by more than 25 % of its initial voltage, or the temperature reached
         the maker's maximum) and the temperature has risen by at least 1 K/s for more than 3 s."""
-        rising = (state.temperature_c - start_c) / seconds >= EVENT_K_PER_S
-        state.rising_s = np.where(rising, state.rising_s + seconds, 0.0)
-        fallen = state.voltage_v < EVENT_VOLTAGE_LEFT * self.initial_v[rows]
-        begun = (state.rising_s > EVENT_S) & (fallen | (state.temperature_c >= self.curves.temperature_runaway_c))
-        first = begun & np.isnan(state.event_s)
-        state.event_s[first] = self.time_s + seconds
+        state = self.state
+        kept_s = state.rising_s[warming]
+        if self._rising:
+            state.rising_s.fill(0.0)
+        self._rising = warming.size > 0
+        if not self._rising:
+            return
+        rising = (state.temperature_c[warming] - start_c) / seconds >= EVENT_K_PER_S
+        rising_s = np.where(rising, kept_s + seconds, 0.0)
+        state.rising_s[warming] = rising_s
+        fallen = state.voltage_v[warming] < EVENT_VOLTAGE_LEFT * self.initial_v[warming]
+        begun = (rising_s > EVENT_S) & (fallen | (state.temperature_c[warming] >= self.curves.temperature_runaway_c))
+        events_s = state.event_s[warming]
+        events_s[begun & np.isnan(events_s)] = self.time_s + seconds
+        state.event_s[warming] = events_s
+
+
+def allowed_k(temperature_c: Floats) -> Floats:
+    """How much a step may warm or cool a cell, K: least where reactions accelerate."""
+    return np.where(temperature_c > HOT_C, STEP_HOT_K, np.where(temperature_c > REACTS_C, STEP_K, STEP_COLD_K))

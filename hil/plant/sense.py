@@ -80,14 +80,21 @@ class Senses:
         self.current_error_a = np.zeros((count, 1))
         self._probe_c = packs.state.temperature_c[:, self.probe_cell]
         self._last_s = packs.time_s
-        self._last = (packs.state.voltage_v.copy(), self._probe_c.copy(), np.zeros((count, 1)), packs.state.voltage_v.sum(axis=1, keepdims=True))
+        self._last = (
+            packs.state.voltage_v.copy(),
+            self._probe_c.copy(),
+            np.zeros((count, 1)),
+            packs.state.voltage_v.sum(axis=1, keepdims=True),
+        )
         self._held = [np.full_like(part, np.nan) for part in self._last]
 
     def follow(self, packs: Packs, current_a: Floats) -> None:
         """Take the truth after a step: probes lag, and whatever the schedule reads within the step is read."""
         now_s, before_s = packs.time_s, self._last_s
         step_s = now_s - before_s
-        self._probe_c = self._probe_c + (packs.state.temperature_c[:, self.probe_cell] - self._probe_c) * -np.expm1(-step_s / self._temperature_lag_s)
+        self._probe_c = self._probe_c + (packs.state.temperature_c[:, self.probe_cell] - self._probe_c) * -np.expm1(
+            -step_s / self._temperature_lag_s
+        )
         through = np.asarray(current_a, float).reshape(-1, 1)
         # the arrays of a step are made anew by the next: no need to copy
         now = (packs.state.voltage_v, self._probe_c, through, packs.state.voltage_v.sum(axis=1, keepdims=True))
@@ -128,7 +135,9 @@ class Senses:
         seen_c = quantise(seen_c, self._temperature_lsb_c)
         seen_c = np.where(np.isnan(self.probe_hold), seen_c, self.probe_hold)
         seen_c[self.probe_lost] = np.nan
-        seen_a = quantise(current + self._current_error_a + self.current_error_a + self._current_noise_a * noise[:, -1:], self._current_lsb_a)
+        seen_a = quantise(
+            current + self._current_error_a + self.current_error_a + self._current_noise_a * noise[:, -1:], self._current_lsb_a
+        )
         seen_total = quantise(total + 1e-4 * total * noise[:, -2:-1], 0.1)
         insulation = packs.effects.insulation_ohm[:, 0].copy()
         return Sampled(packs.time_s, seen_v, seen_c, seen_a[:, 0], seen_total[:, 0], insulation, np.round(packs.state.gas[:, 0], 3))

@@ -17,9 +17,10 @@ from hil.plant.rows import stack, take
 from hil.plant.sense import Schedule, Senses
 
 CELLS = 24
+LIQUID = Ranges(cooled=("liquid",))
 
 
-def packs_of(count: int, *, card: str = "lg_hg2", cells: int = CELLS, seed: int = 0, ranges: Ranges = Ranges(cooled=("liquid",))) -> Packs:
+def packs_of(count: int, *, card: str = "lg_hg2", cells: int = CELLS, seed: int = 0, ranges: Ranges = LIQUID) -> Packs:
     curves = from_card(load_card(card))
     draws = [draw_pack(np.random.default_rng([seed, i]), curves, BatchDraw(card, cells, cells // 2, 1.0), ranges) for i in range(count)]
     return Packs(
@@ -130,7 +131,9 @@ def test_one_pack_is_the_same_alone_and_among_others():
     among = packs_of(5)
     alone = packs_of(5)
     index = np.array([3])
-    single = Packs(alone.curves, take(alone.build, index), alone.state.soc[index], alone.state.temperature_c[index], alone.effects.ambient_c[index, 0])
+    single = Packs(
+        alone.curves, take(alone.build, index), alone.state.soc[index], alone.state.temperature_c[index], alone.effects.ambient_c[index, 0]
+    )
     among.effects.heater_w[1, 2] = 80.0 * among.build.parallel[1, 0]
     among.effects.outside_s[4, 0] = 200.0 * among.build.parallel[4, 0]
     for second in range(600):
@@ -214,3 +217,15 @@ def test_the_drive_is_a_drive_and_the_charge_a_charge():
     assert (loads.charge(np.random.default_rng(3), 60) > 0).all()
     assert abs(loads.frequency_response(np.random.default_rng(3), 86400).mean()) < 0.05
     assert loads.season_c(210) > loads.season_c(28) + 15
+
+
+def test_days_have_nights_and_years_have_seasons():
+    for seed in range(6):
+        used = loads.days(np.random.default_rng(seed), 2 * loads.DAY_S)
+        assert len(used) == 2 * loads.DAY_S
+        assert used[3 * 3600 : 4 * 3600].mean() > 0 or np.abs(used).max() < 1.6  # a vehicle charges at night
+        assert -0.3 < used.mean() < 0.3
+    january, july = (loads.ambient(np.random.default_rng(1), 86400, loads.season_c(day), day) for day in (20, 200))
+    assert len(july) == 1440
+    assert july.mean() > january.mean() + 15
+    assert 4 < np.ptp(july) < 15

@@ -30,7 +30,14 @@ SIZES = {
     "overcharge": 0.3, "over_discharge": 0.6, "cooling_failure": 0.1, "cooling_blocked": 0.1, "plating": 0.2, "imbalance": 0.05,
     "insulation_loss": 1e4, "heater_stopped": 90.0, "over_current": 2.0, "sun_on_one_side": 6.0, "balancing": 0.1, "weak_cell": 0.85,
 }  # fmt: skip
-TAUS = {"short_decaying": 60.0, "short_probe_lost": 60.0, "short_outside_group": 5.0, "voltage_drift": 60.0, "joint_loose": 1.0, "insulation_loss": 1.0}
+TAUS = {
+    "short_decaying": 60.0,
+    "short_probe_lost": 60.0,
+    "short_outside_group": 5.0,
+    "voltage_drift": 60.0,
+    "joint_loose": 1.0,
+    "insulation_loss": 1.0,
+}
 LOADS = {"joint_loose": "heavy", "weak_cell": "heavy", "connector_warm": "heavy", "voltage_stuck": "drive", "short_outside_pack": "rest"}
 
 
@@ -150,7 +157,9 @@ def test_a_short_across_the_pack_blows_the_fuse(runs):
     assert runs.apart("short_outside_pack", "cell_voltage_v")[runs.after(2)].max() < -0.3
 
 
-@pytest.mark.parametrize("kind", ["voltage_drift", "voltage_tap", "voltage_stuck", "probe_stuck", "probe_drift", "probe_open", "current_offset"])
+@pytest.mark.parametrize(
+    "kind", ["voltage_drift", "voltage_tap", "voltage_stuck", "probe_stuck", "probe_drift", "probe_open", "current_offset"]
+)
 def test_a_sensor_fault_makes_no_heat(runs, kind):
     row, twin = runs.rows(kind)
     assert runs.world.packs.state.temperature_c[row] == pytest.approx(runs.world.packs.state.temperature_c[twin], abs=1e-9)
@@ -175,7 +184,7 @@ def test_sensors_go_wrong_as_known(runs):
 
 
 def test_a_loose_joint_follows_the_current_and_is_gone_at_rest(runs):
-    row, twin = runs.rows("joint_loose")
+    _row, twin = runs.rows("joint_loose")
     volts = runs.apart("joint_loose", "cell_voltage_v")[runs.after(5) :, CELL]
     current = runs.seen.current_a[runs.after(5) :, twin]
     early = slice(0, 400)
@@ -223,7 +232,7 @@ def test_heat_without_runaway_vents_or_only_warms(runs):
     assert state.vented[row, CELL]
     assert runs.seen.gas[-1, row] > 0.1
     assert runs.seen.gas[int(ONSET_S), row] == 0
-    row, twin = runs.rows("heater_stopped")
+    row, _twin = runs.rows("heater_stopped")
     assert 85 < np.nanmax(runs.seen.temperature_c[:, row]) < 95
     assert np.isnan(state.event_s[row]).all()
     assert not state.vented[row].any()
