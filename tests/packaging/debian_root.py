@@ -103,6 +103,8 @@ def repacked(package, folder, version, change=lambda tree: None):
         path.write_text(path.read_text().replace(old, version))
         os.utime(path, (before.st_atime, before.st_mtime))
     change(tree)
+    sums = "find . -path ./DEBIAN -prune -o -type f -printf '%P\\0' | xargs -0 md5sum > DEBIAN/md5sums"
+    subprocess.run(["sh", "-c", sums], cwd=tree, check=True)
     target = folder / f"edgebms_{version}_amd64.deb"
     subprocess.run(["dpkg-deb", "-Znone", "--root-owner-group", "-b", tree, target], check=True, stdout=subprocess.DEVNULL)
     shutil.rmtree(tree)
@@ -139,6 +141,7 @@ class Debian:
             sender.wait()
         self._started.kill()
         self._started.wait()
+        subprocess.run([HERE / "namespace.sh", "--forget", str(self._started.pid)], check=False)
 
     def command(self, *words, user=None):
         enter = ["nsenter", "-t", str(self.init), "-a", "-w/"]

@@ -1,14 +1,23 @@
 #!/bin/sh
 # namespace.sh ROOT [INIT...]: runs INIT (default: nothing but a sleep) as process 1 of the Debian system in folder ROOT, with
 # processes, mounts, network and control groups of its own. Root only. Ends with all that is in it when this script is killed.
+# namespace.sh --forget PID: takes away the control groups of one that has ended.
 set -e
 root=$1; shift
 cgroup=$(mktemp -d)
 mount -t cgroup2 cgroup2 "$cgroup"
-mkdir -p "$cgroup/edgebms-test-$$"
-echo $$ > "$cgroup/edgebms-test-$$/cgroup.procs"
+if [ "$root" = --forget ]; then
+  for try in 1 2 3 4 5 6 7 8 9 10; do
+    find "$cgroup/edgebms-test-$1" -depth -type d -exec rmdir {} + 2>/dev/null && break
+    sleep 0.2
+  done
+else
+  mkdir -p "$cgroup/edgebms-test-$$"
+  echo $$ > "$cgroup/edgebms-test-$$/cgroup.procs"
+fi
 umount "$cgroup"
 rmdir "$cgroup"
+[ "$root" != --forget ] || exit 0
 [ $# -gt 0 ] || set -- /bin/sleep infinity
 exec unshare --mount --pid --fork --uts --ipc --net --cgroup --kill-child --propagation private sh -ec '
   root=$1; shift

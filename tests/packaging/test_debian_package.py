@@ -1,7 +1,9 @@
 """The package in a Debian of its own: installed, run, upgraded, rolled back, purged; without and with systemd."""
 
+import contextlib
 import json
 import shlex
+import shutil
 import subprocess
 
 import pytest
@@ -10,6 +12,8 @@ from shared_data import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(230)]
 GATEWAY = "/etc/edgebms/gateway.toml"
+EDITED = f"??5?????? c {GATEWAY}\n"
+"""How `dpkg --verify` says that a configuration file was edited."""
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 sys.path.insert(0, "/usr/lib/edgebms")
@@ -114,6 +118,24 @@ def test_without_systemd_installed_run_upgraded_rolled_back_and_purged(packages,
         assert debian.run("find", checkpoints, "-type", "f").stdout.strip()
         debian.purge()
         assert leftovers(debian, before) == []
+
+
+def test_an_installation_cut_off_at_any_moment_is_mended_by_the_next(packages, bare):
+    package, newer = packages
+    with Debian(bare) as debian:
+        debian.install(package)
+        debian.configure()
+        for after_s, (version, cut) in zip((0.15, 0.6, 1.2, 2.0), 2 * [("0.1.1", newer), ("0.1.0", package)], strict=True):
+            shutil.copyfile(cut, debian.path("/tmp/cut.deb"))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                debian.run("dpkg", "--force-confold", "-i", "/tmp/cut.deb", timeout=after_s)
+            debian.run("sh", "-c", "kill -9 -1; true", check=False)  # dpkg, its children: all but process 1
+            debian.run("dpkg", "--configure", "-a", "--force-confold", check=False)
+            debian.install(cut, "--force-confold")
+            assert debian.run("edgebms", "--version").stdout == f"edgebms {version}\n"
+            assert debian.run("dpkg", "--audit").stdout == debian.run("dpkg", "--verify", "edgebms").stdout.replace(EDITED, "") == ""
+            assert debian.path(GATEWAY).read_text() == CONFIG
+        debian.purge()
 
 
 def restored(debian, tmp_path):
