@@ -57,10 +57,15 @@ def look(curves: Curves, build: Build, effects: Effects, state: State) -> None:
     state.stream_c = (warmed_k + state.loop_c).astype(REAL)
 
 
-def gains(curves: Curves, build: Build, state: State, step_s: float) -> Reals:
-    """How far each RC pair goes towards its end in ``step_s``; (PAIRS, p, 1)."""
+def time_constants_s(curves: Curves, build: Build, state: State) -> Floats:
+    """Of the RC pairs, at each pack's mean temperature; (PAIRS, p, 1)."""
     tau_s = curves.time_constants_s(state.temperature_c.mean(axis=1)) * build.tau
-    return (-np.expm1(-step_s / tau_s)[:, :, None].swapaxes(0, 1)).astype(REAL)
+    return tau_s[:, :, None].swapaxes(0, 1)
+
+
+def gains(tau_s: Floats, step_s: float) -> Reals:
+    """How far each RC pair goes towards its end in ``step_s``; (PAIRS, p, 1)."""
+    return -np.expm1(-step_s / tau_s).astype(REAL)
 
 
 def advance(curves: Curves, build: Build, effects: Effects, state: State, current_a: Floats, step_s: float, gain: Reals) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.plant.advance import advance, gains, look
+from hil.plant.advance import advance, gains, look, time_constants_s
 from hil.plant.curves import Curves
 from hil.plant.kinetics import cathode_0
 from hil.plant.rows import Build, Effects, State, narrowed, put, take
@@ -22,7 +22,7 @@ LOOK_S = 5.0
 FAST_C_RATE = 10.0
 """Packs with more current through a cell are stepped finely."""
 REACTS_C, HOT_C = 90.0, 180.0
-STEP_COLD_K, STEP_K, STEP_HOT_K = 3.0, 1.0, 10.0
+STEP_COLD_K, STEP_K, STEP_HOT_K = 4.0, 2.0, 15.0
 """No step warms a cell by more, below REACTS_C, up to HOT_C, and beyond, where nothing is left that a finer one would change."""
 STEP_MIN_S = 0.02
 STEP_SOC = 0.004
@@ -59,7 +59,7 @@ class Packs:
             self._looked_s = self.time_s
             self._gain = (0.0, self._gain[1])
         if self._gain[0] != seconds:
-            self._gain = (seconds, gains(self.curves, self.build, state, seconds))
+            self._gain = (seconds, gains(time_constants_s(self.curves, self.build, state), seconds))
         warming, fast = self._fast(through)
         start_c = state.temperature_c[warming]
         before = take(state, fast) if fast.size else None
@@ -86,12 +86,13 @@ class Packs:
 
     def _finely(self, state: State, build: Build, effects: Effects, through: Floats, seconds: float) -> None:
         left_s = seconds
+        tau_s = time_constants_s(self.curves, build, state)
         look(self.curves, build, effects, state)
         while left_s > 1e-9:
             thermal_s = float((allowed_k(state.temperature_c) / np.maximum(np.abs(state.heat_k_per_s), 1e-9)).min())
             charge_s = float(STEP_SOC / max(float((np.abs(state.cell_a) / build.capacity_as).max()), 1e-9))
             step_s = min(left_s, max(STEP_MIN_S, min(thermal_s, charge_s)))
-            advance(self.curves, build, effects, state, through, step_s, gains(self.curves, build, state, step_s))
+            advance(self.curves, build, effects, state, through, step_s, gains(tau_s, step_s))
             self.fine_steps += 1
             left_s -= step_s
             if charge_s < 1.0:

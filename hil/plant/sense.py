@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 
 
 PHASES_KEPT = 64
+NOISE_BLOCK = 8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +63,8 @@ class Senses:
         count, cells = packs.state.soc.shape
         probes = len(schedules[0].probe_s)
         self._noise, self._of = noise, of
+        self._noise_block = np.empty((len(noise), NOISE_BLOCK, cells + probes + 2))
+        self._noise_at = NOISE_BLOCK
         self.probe_cell = np.array(spread_probes(cells, probes))
         for name in SensorDraw.__dataclass_fields__:
             setattr(self, f"_{name}", np.array([[getattr(draw, name)] for draw in draws])[of])
@@ -125,22 +128,37 @@ class Senses:
     def sample(self, packs: Packs) -> Sampled:
         """What was read last, with the sensors' errors. Draws its noise anew: call it once a snapshot."""
         cells, probes, current, total = self._held
-        width, legs = cells.shape[1], probes.shape[1]
-        noise = np.array([rng.standard_normal(width + legs + 2) for rng in self._noise])[self._of]
-        seen_v = cells + (self._cell_error_v + self.cell_offset_v + self._voltage_noise_v * noise[:, :width])
-        seen_v = quantise(seen_v, self._voltage_lsb_v)
-        seen_v = np.where(np.isnan(self.cell_hold), seen_v, self.cell_hold)
+        noise = self._noises(cells.shape[1] + probes.shape[1] + 2)
+        width = cells.shape[1]
+        seen_v = noise[:, :width] * self._voltage_noise_v
+        seen_v += self._cell_error_v
+        seen_v += self.cell_offset_v
+        seen_v += cells
+        quantise(seen_v, self._voltage_lsb_v)
+        np.copyto(seen_v, self.cell_hold, where=~np.isnan(self.cell_hold))
         seen_v[self.cell_lost] = np.nan
-        seen_c = probes + self._probe_error_c + self.probe_offset_c + self._temperature_noise_c * noise[:, width : width + legs]
-        seen_c = quantise(seen_c, self._temperature_lsb_c)
-        seen_c = np.where(np.isnan(self.probe_hold), seen_c, self.probe_hold)
+        seen_c = noise[:, width:-2] * self._temperature_noise_c
+        seen_c += self._probe_error_c
+        seen_c += self.probe_offset_c
+        seen_c += probes
+        quantise(seen_c, self._temperature_lsb_c)
+        np.copyto(seen_c, self.probe_hold, where=~np.isnan(self.probe_hold))
         seen_c[self.probe_lost] = np.nan
-        seen_a = quantise(
-            current + self._current_error_a + self.current_error_a + self._current_noise_a * noise[:, -1:], self._current_lsb_a
-        )
-        seen_total = quantise(total + 1e-4 * total * noise[:, -2:-1], 0.1)
+        seen_a = current + self._current_error_a + self.current_error_a + self._current_noise_a * noise[:, -1:]
+        seen_total = total + 1e-4 * total * noise[:, -2:-1]
+        quantise(seen_a, self._current_lsb_a)
+        quantise(seen_total, 0.1)
         insulation = packs.effects.insulation_ohm[:, 0].copy()
         return Sampled(packs.time_s, seen_v, seen_c, seen_a[:, 0], seen_total[:, 0], insulation, np.round(packs.state.gas[:, 0], 3))
+
+    def _noises(self, width: int) -> Floats:
+        """Fresh noise, (rows, width), drawn for NOISE_BLOCK snapshots at a time."""
+        if self._noise_at == NOISE_BLOCK:
+            for out, rng in zip(self._noise_block, self._noise, strict=True):
+                rng.standard_normal(out=out)
+            self._noise_at = 0
+        self._noise_at += 1
+        return self._noise_block[:, self._noise_at - 1, :width][self._of]
 
 
 def spread_probes(cells: int, probes: int) -> list[int]:
@@ -153,6 +171,8 @@ def spread_probes(cells: int, probes: int) -> list[int]:
     return [watched[(len(watched) - 1) // 2] for watched in shared]
 
 
-def quantise(value: Floats, lsb: Floats | float) -> Floats:
-    """To the nearest multiple of ``lsb``."""
-    return np.round(value / lsb) * lsb
+def quantise(value: Floats, lsb: Floats | float) -> None:
+    """To the nearest multiple of ``lsb``, in place."""
+    value /= lsb
+    np.rint(value, out=value)
+    value *= lsb
