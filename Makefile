@@ -60,6 +60,13 @@ test-coverage: $(TESTING) ## guard/ and decision/: every branch is taken by a te
 test-faults: $(TESTING) ## faults of links and outlets, injected into a running daemon: docs/results-faults.md (SHORT=1: a third of them)
 	$(BIN)/python tests/faults/run.py $(if $(SHORT),--short,--write docs/results-faults.md)
 
+test-rig: $(TESTING) ## the scenarios of the rig against the real daemon: docs/results-rig.md (SHORT=1: a third of them, HTML=FILE: the report)
+	@packaging/need.sh mosquitto mosquitto || true; packaging/need.sh faketime faketime || true
+	$(BIN)/python -m hil run $(if $(SHORT),--short,--write docs/results-rig.md) $(if $(HTML),--html $(HTML)) $(if $(JUNIT),--junit-xml $(JUNIT))
+
+test-mutants: $(TESTING) ## defects put into a copy of the runtime: the scenarios named for each turn red (SHORT=1: the quick ones)
+	$(BIN)/python -m pytest -q -s -rA tests/hil/test_mutants.py -m $(if $(SHORT),'not slow','slow')
+
 test-load: $(TESTING) ## the daemon at 1,600 frames/s and 96 cells a pack on one core: nothing lost, latency to each outlet, memory (SHORT=1: 18 s)
 	$(BIN)/python tests/load/run.py $(if $(SHORT),--seconds 18,--write docs/results-load.md)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
 from edgebms.decision.explain import explain
-from edgebms.decision.types import Decision
 from edgebms.vocabulary import Action
 from hil.report.plot import Line, clock, plot
-from hil.rig.judge import LEVELS, alert_words
+from hil.rig.judge import LEVELS, Check, alert_words
 from hil.rig.result import Result
 
 ACTIONS = [action.value.replace("_", " ") for action in Action]
@@ -21,15 +21,17 @@ STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
 def write(path: Path, results: Sequence[Result], title: str = "Rig report", head: str = "") -> None:
     """head: a line under the title (when, which version)."""
     ran = [result for result in results if not result.skipped]
-    passed = sum(result.passed for result in ran)
-    skipped = len(results) - len(ran)
+    count = Counter(result.verdict for result in results)
+    told = [f"{count['fail']} failed"] if count["fail"] else []
+    told += [f"{count['known']} fail as known"] if count["known"] else []
+    told += [f"{count['skip']} skipped"] if count["skip"] else []
     rows = "".join(row(result) for result in results)
     bodies = "".join(body(result) for result in ran)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1><p class="head">{escape(head)}</p>
-<p class="sum"><strong class="{"good" if passed == len(ran) else "bad"}">{passed} of {len(ran)} passed</strong>{f", {skipped} skipped" if skipped else ""}</p>
+<p class="sum"><strong class="{"bad" if count["fail"] else "good"}">{count["pass"]} of {len(ran)} passed</strong>{"".join(f", {text}" for text in told)}</p>
 <table><thead><tr><th>Scenario<th>Verdict<th>What it is<th>First alert<th>Wall, s</thead><tbody>{rows}</tbody></table>{bodies}</main></body></html>
 """,
         encoding="utf-8",
@@ -40,19 +42,30 @@ def row(result: Result) -> str:
     scenario = result.run.scenario
     first = next(((time_s, alert) for time_s, decision in result.run.decisions for alert in decision.alerts), None)
     told = f"{escape(alert_words(first[1]))} at {clock(round(first[0], 1))}" if first else "none"
-    verdict = '<span class="skip">skipped</span>' if result.skipped else mark(result.passed)
+    verdict = MARKS[result.verdict]
     link = f'<a href="#{escape(result.name)}">{escape(result.name)}</a>' if not result.skipped else escape(result.name)
     return f"<tr><td>{link}<td>{verdict}<td>{escape(result.skipped or scenario.says)}<td>{told}<td class=n>{result.run.wall_s:.1f}"
 
 
-def mark(passed: bool) -> str:
-    return '<span class="good">✓ pass</span>' if passed else '<span class="bad">✗ fail</span>'
+MARKS = {
+    "pass": '<span class="good">✓ pass</span>',
+    "fail": '<span class="bad">✗ fail</span>',
+    "known": '<span class="known">○ known gap</span>',
+    "skip": '<span class="skip">skipped</span>',
+}
+
+
+def mark(check: Check) -> str:
+    return MARKS["pass" if check.passed else "known" if check.known else "fail"]
 
 
 def body(result: Result) -> str:
     run = result.run
     scenario = run.scenario
-    checks = "".join(f"<tr><td>{mark(check.passed)}<td>{escape(check.asked)}<td>{escape(check.says)}" for check in result.checks)
+    checks = "".join(
+        f"<tr><td>{mark(check)}<td>{escape(check.asked)}<td>{escape(check.says if check.passed or not check.known else f'{check.says}: {check.known}')}"
+        for check in result.checks
+    )
     facts = [
         f"seed {run.seed}",
         f"{scenario.pack.cells} cells {scenario.pack.card}",
@@ -60,7 +73,7 @@ def body(result: Result) -> str:
         scenario.site.kind.value.replace("_", " "),
     ]
     facts += [f"requirement {name}" for name in scenario.requirements]
-    return f"""<details id="{escape(result.name)}"{"" if result.passed else " open"}><summary>{mark(result.passed)} <b>{escape(result.name)}</b> {escape(scenario.says)}</summary>
+    return f"""<details id="{escape(result.name)}"{" open" if result.verdict == "fail" else ""}><summary>{MARKS[result.verdict]} <b>{escape(result.name)}</b> {escape(scenario.says)}</summary>
 <p class="head">{escape(" · ".join(facts))}</p><table class="checks"><tbody>{checks}</tbody></table>
 <div class="plots">{"".join(panels(result))}</div>{story(result)}</details>"""
 
@@ -117,7 +130,7 @@ def story(result: Result) -> str:
     for time_s, decision in result.run.decisions:
         now = (tuple((alert.id, alert.level) for alert in decision.alerts), decision.command.action, decision.command.mode)
         if now != before and (before is not None or decision.alerts):
-            entries.append(f"<dt>{clock(round(time_s, 1))}<dd><pre>{escape(said(decision))}</pre>")
+            entries.append(f"<dt>{clock(round(time_s, 1))}<dd><pre>{escape(explain(decision))}</pre>")
         before = now
     events = "".join(
         f"<dt>{clock(round(time_s, 1))}<dd>{escape(name.replace('.', ' '))}"
@@ -125,10 +138,6 @@ def story(result: Result) -> str:
     )
     more = f"<p>{len(entries) - 40} more changes are in the NDJSON.</p>" if len(entries) > 40 else ""
     return f"<h3>What happened</h3><dl class='events'>{events}</dl><h3>What the daemon said</h3><dl>{''.join(entries[:40])}</dl>{more}"
-
-
-def said(decision: Decision) -> str:
-    return explain(decision)
 
 
 def number(value: float | None) -> float:

@@ -22,6 +22,7 @@ from hil.plant.packs import Packs
 from hil.plant.sense import Schedule, Senses
 from hil.plant.world import World
 from hil.rig.foxbms import FoxBms
+from hil.rig.hardware import Emulator
 from hil.rig.run_log import Truth
 from hil.rig.site import Orders
 from hil.scenario import PackSpec, PlantFault, Scenario
@@ -89,6 +90,8 @@ class Bench:
         self._time_s = 0.0
         self._orders = Orders(0.0, True, False, (), 0.0)
         self._current_a = 0.0
+        self.emulator: Emulator | None = None
+        """Where the cells are shown as well; None = nowhere."""
         self._encoder = encoder(spec)
         self.ids = (
             frozenset(frame.arbitration_id for frame in self.frames(0)) if spec.profile != "foxbms2" else frozenset(range(0x200, 0x280))
@@ -127,6 +130,9 @@ class Bench:
         """The sweep that the BMS sends now."""
         sampled = self._world.senses.sample(self._world.packs)
         closed = bool(self._world.control.closed[0, 0] > 0)
+        if self.emulator is not None:
+            self.emulator.contactors(closed)
+            self.emulator.show(sampled.cell_voltage_v[0], sampled.temperature_c[0], float(sampled.current_a[0]))
         return self._encoder(
             time_ns,
             sampled.cell_voltage_v[0],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -16,6 +17,9 @@ from hil.scenario import AlertSpec, CommandSpec, Expect, Moment, Never, SentSpec
 
 LEVELS = ("none", "watch", "warning", "critical")
 WARNING = re.compile(r"warning:|error:|Traceback|failed", re.IGNORECASE)
+BELIEVED_S, BELIEVED_V = 15.0, 0.02
+"""Stale by the profile's rules at the latest, and a sensor's errors."""
+LYING_SENSORS = ("voltage_drift", "voltage_stuck", "voltage_tap", "cell_reconnected")
 SILENT_S = 3.0
 """An inverter's frames come once a second: so long without one is silence."""
 
@@ -35,7 +39,7 @@ def judge(run: RunLog) -> list[Check]:
     """All checks of one run."""
     checks = [replace(expected(run, expect), known=expect.known) for expect in run.scenario.expect]
     checks += [forbidden(run, never) for never in run.scenario.never]
-    return checks + left_over(run)
+    return checks + believed(run) + left_over(run)
 
 
 def moment(run: RunLog, when: Moment) -> float | None:
@@ -155,6 +159,26 @@ def forbidden(run: RunLog, never: Never) -> Check:
             if start_s <= truth.time_s and (till_s is None or truth.time_s < till_s) and says(run, sent, truth.time_s):
                 return Check(asked, False, f"at {truth.time_s:.1f} s", truth.time_s)
     return Check(asked, True, "never")
+
+
+def believed(run: RunLog) -> list[Check]:
+    """No cell voltage in a decision that no cell had shortly before: nothing is invented, nothing wrong gets through."""
+    if any(fault.kind in LYING_SENSORS for fault in run.scenario.faults) or not run.truth:
+        return []
+    at = 0
+    window: deque[Truth] = deque()
+    for time_s, decision in run.decisions:
+        while at < len(run.truth) and run.truth[at].time_s <= time_s + run.scenario.pack.period_s:
+            window.append(run.truth[at])
+            at += 1
+        while window and window[0].time_s < time_s - BELIEVED_S:
+            window.popleft()
+        low_v, high_v = decision.measured.cell_voltage_v.min, decision.measured.cell_voltage_v.max
+        if not window or low_v is None or high_v is None:
+            continue
+        if low_v < min(t.cell_min_v for t in window) - BELIEVED_V or high_v > max(t.cell_max_v for t in window) + BELIEVED_V:
+            return [Check("cell voltages are the pack's", False, f"at {time_s:.1f} s: {low_v:.3f} to {high_v:.3f} V", time_s)]
+    return [Check("cell voltages are the pack's", True, "all")]
 
 
 def left_over(run: RunLog) -> list[Check]:

@@ -66,6 +66,7 @@ class DaemonProcess:
             [sys.executable, "-m", "edgebms.cli.main", "run", "-c", str(self._config), *(["--clock", "rig"] if self._rig_clock else [])],
             stdout=subprocess.PIPE,
             stderr=log,
+            cwd=self._folder,  # python -m looks for packages where it stands
             env=os.environ | self._environment | {"NOTIFY_SOCKET": str(self.manager.path)},
         )
         log.close()

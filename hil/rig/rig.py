@@ -18,7 +18,8 @@ from hil.rig.bench import Bench
 from hil.rig.broker import Broker
 from hil.rig.bus_faults import BusFaults
 from hil.rig.config import config_text
-from hil.rig.link import open_end, time_frame
+from hil.rig.hardware import HardwareEnd
+from hil.rig.link import End, open_end, time_frame
 from hil.rig.process import DaemonProcess
 from hil.rig.run_log import RunLog, Truth
 from hil.rig.site import Site
@@ -33,18 +34,23 @@ OPEN_S = 20.0
 RENEW_S = 4.0
 """A pseudo-terminal that the daemon does not open by then is held by another process: the rig takes the next one."""
 DISK_MB = 8
+LINK_SILENT_S, REOPEN_S = 5.0, 0.6
+"""The daemon's own times (``bus.silent_s``, ``inlet/bus.py``), the first with room."""
 
 
 class Rig:
     """``run`` once. A ``Host`` for the gateway faults."""
 
-    def __init__(self, log: RunLog, folder: Path) -> None:
-        """log: an empty one of the scenario and seed to run; what happens goes into it."""
+    def __init__(self, log: RunLog, folder: Path, package: Path | None = None, hardware: Path | None = None) -> None:
+        """log: an empty one of the scenario and seed to run; what happens goes into it. package: a folder with another
+        ``edgebms`` for the daemon, None = the rig's own. hardware: see ``hardware.py``; then all is on the machine's clock."""
         scenario, seed = log.scenario, log.seed
         self.log, self.scenario, self.folder = log, scenario, folder
         self.record, self.config = folder / "record", folder / "gateway.toml"
         self._rng = np.random.default_rng([seed, 1])
         self._bench = Bench(scenario, seed)
+        self._hardware, self._realtime = hardware, scenario.realtime or hardware is not None
+        self._package = {} if package is None else {"PYTHONPATH": str(package)}
         self._site = Site(scenario.site)
         self._bus_faults = BusFaults(scenario.bus, scenario.pack.period_s, self._rng)
         self._barrier = 0
@@ -60,7 +66,14 @@ class Rig:
         with contextlib.ExitStack() as stack:
             if any(fault.kind in ON_A_DISK for fault in self.scenario.gateway):
                 stack.enter_context(small_disk(self.record))
-            self._end = open_end(self.scenario.link, self.folder, "can0")
+            self._end: End
+            if self._hardware is None:
+                self._end = open_end(self.scenario.link, self.folder, "can0")
+            elif self.scenario.bus or self.scenario.link != "slcan":
+                raise Missing("needs the rig's own bus", where="hardware", mend="run this scenario without --hardware")
+            else:
+                self._end = real = HardwareEnd(self._hardware)
+                self._bench.emulator = real.emulator
             stack.callback(self._end.close)
             text = config_text(self.scenario, self._end, self.folder)
             if any(fault.kind in WITH_A_BROKER for fault in self.scenario.gateway):
@@ -68,7 +81,10 @@ class Rig:
                 text = text.replace("{broker}", str(self.broker.port))
             self.config.write_text(text)
             self.daemon = DaemonProcess(
-                self.folder, self.config, rig_clock=not self.scenario.realtime, environment=environment(self.scenario, self.folder)
+                self.folder,
+                self.config,
+                rig_clock=not self._realtime,
+                environment=environment(self.scenario, self.folder) | self._package,
             )
             standing: dict[int, gateway_faults.Fault] = {}
             try:
@@ -85,37 +101,46 @@ class Rig:
     def restarted(self) -> None:
         self.daemon.wait_ready()
         self._taken = len(self.daemon.decisions)
-        if not self.scenario.realtime:
+        if not self._realtime:
+            self._barrier = 0
             self._wait_open(self._now_s)
 
     # ---- time
 
     def _start(self) -> None:
-        if self.scenario.realtime:
+        if self._realtime:
             time.sleep(SETTLE_S)  # the link is opened in a thread of the daemon's
             self._start_ns = time.monotonic_ns()
         else:
             self._wait_open(0.0)
 
     def _wait_open(self, now_s: float) -> None:
-        """Time frames until one arrives: the daemon is ready before its link is open."""
-        end_s = time.monotonic() + OPEN_S
-        renew_s = time.monotonic() + RENEW_S
-        while time.monotonic() < end_s:
-            self._end.send([time_frame(self._ns(now_s))])
-            message = self.daemon.manager.receive(0.1)
-            if message is not None and "X_EDGEBMS_BARRIER" in message:
-                break
-            if self._end.renews and time.monotonic() > renew_s:
-                renew_s += RENEW_S
+        """Time frames until one is answered: the daemon is ready before its link is open."""
+        renew_s = end_s = time.monotonic()
+        end_s += OPEN_S
+        answer = None
+        while answer is None:
+            if time.monotonic() > end_s:
+                raise RigError("the daemon hears nothing", where="link", mend=f"see its log: {self.daemon.log().strip()}")
+            if self._end.renews and time.monotonic() > renew_s + RENEW_S:
+                renew_s = time.monotonic()
                 self._end.unplug()
                 self._end.plug_in()
-        else:
-            raise RigError("the daemon hears nothing", where="link", mend=f"see its log: {self.daemon.log().strip()}")
-        time.sleep(0.05)
-        self._barrier = int(message["X_EDGEBMS_BARRIER"])
-        while (message := self.daemon.manager.receive(0.05)) is not None:
-            self._barrier = max(self._barrier, int(message.get("X_EDGEBMS_BARRIER", "0")))
+            answer = self._ask_time(now_s)
+            if answer is not None and now_s > LINK_SILENT_S and self._barrier == 0:
+                # its clock has just jumped by more than a link may be silent: it opens the link anew
+                self._barrier, answer = answer, None
+                time.sleep(REOPEN_S)
+        self._barrier = answer
+
+    def _ask_time(self, now_s: float) -> int | None:
+        """The newest barrier that the daemon says it has passed, None = it says nothing."""
+        self._end.send([time_frame(self._ns(now_s))])
+        barrier, wait_s = None, 0.1
+        while (message := self.daemon.manager.receive(wait_s)) is not None:
+            if "X_EDGEBMS_BARRIER" in message:
+                barrier, wait_s = int(message["X_EDGEBMS_BARRIER"]), 0.05
+        return barrier
 
     def _ns(self, time_s: float) -> int:
         return self._start_ns + round(time_s * 1e9)
@@ -144,7 +169,7 @@ class Rig:
         now_ns = self._ns(now_s)
         plugged = not self._bus_faults.unplugged(now_s)
         self._plug(plugged)
-        if self.scenario.realtime:
+        if self._realtime:
             time.sleep(max(0.0, (now_ns - time.monotonic_ns()) / 1e9))
             if raw:
                 self._end.send_raw(raw)

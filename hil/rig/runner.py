@@ -19,13 +19,21 @@ from hil.rig.run_log import RunLog
 from hil.scenario import Scenario
 
 
-def run_one(scenario: Scenario, seed: int | None = None, traces: Path | None = None, kept: Path | None = None) -> Result:
-    """Run and judge one scenario. traces: where to write BLF, MF4 and NDJSON. kept: where a failed run's folder goes."""
+def run_one(
+    scenario: Scenario,
+    seed: int | None = None,
+    traces: Path | None = None,
+    kept: Path | None = None,
+    package: Path | None = None,
+    hardware: Path | None = None,
+) -> Result:
+    """Run and judge one scenario. traces: where to write BLF, MF4 and NDJSON. kept: where a failed run's folder goes.
+    package: a folder with another ``edgebms`` for the daemon. hardware: a physical pack emulator, see ``hardware.py``."""
     with tempfile.TemporaryDirectory(prefix="edgebms-rig-") as name:
         folder = Path(name)
         log = RunLog(scenario, scenario.seed if seed is None else seed)
         try:
-            run = Rig(log, folder).run()
+            run = Rig(log, folder, package, hardware).run()
         except Missing as error:
             if error.installable and os.environ.get("CI") == "true":
                 return Result(log, (Check("all that it needs is there", False, str(error)),))
@@ -52,7 +60,8 @@ def run_all(
     traces: Path | None = None,
     kept: Path | None = None,
     quiet: bool = False,
-    told: Callable[[Result], None] = lambda result: None,
+    hardware: Path | None = None,
+    told: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Results in the scenarios' order. jobs: so many at once, 0 = one a core; those on the machine's own clock mostly
     wait, so twice as many of them. told: called with each result as it comes."""
@@ -65,14 +74,16 @@ def run_all(
         bar = progress.add_task("scenarios", total=len(scenarios))
         for part, workers in ((False, jobs), (True, 2 * jobs)):
             wanted = [scenario for scenario in scenarios if scenario.realtime == part]
+            workers = 1 if hardware is not None else workers
             if not wanted:
                 continue
             context = multiprocessing.get_context("forkserver")
             with concurrent.futures.ProcessPoolExecutor(min(workers, len(wanted)), mp_context=context) as pool:
-                futures = {pool.submit(run_one, scenario, seed, traces, kept): scenario for scenario in wanted}
+                futures = {pool.submit(run_one, scenario, seed, traces, kept, None, hardware): scenario for scenario in wanted}
                 for future in concurrent.futures.as_completed(futures):
                     result = future.result()
                     results[result.name] = result
-                    told(result)
+                    if told is not None:
+                        told(result)
                     progress.update(bar, advance=1, description=result.name[:32].ljust(32))
     return [results[scenario.name] for scenario in scenarios]

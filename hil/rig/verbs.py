@@ -20,8 +20,10 @@ def add(verbs: Any) -> None:
     run.add_argument("--jobs", type=int, default=0, metavar="N", help="so many at once; default one a core")
     run.add_argument("--junit-xml", type=Path, metavar="FILE")
     run.add_argument("--html", type=Path, metavar="FILE", help="one self-contained page")
+    run.add_argument("--write", type=Path, metavar="FILE", help="the table of docs/results-rig.md")
     run.add_argument("--traces", type=Path, metavar="DIR", help="BLF, MF4 and NDJSON of each scenario")
     run.add_argument("--keep", type=Path, metavar="DIR", help="what failed leaves its folder here")
+    run.add_argument("--hardware", type=Path, metavar="FILE", help="a physical pack emulator in place of the plant's frames (docs/hil.md)")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     run.set_defaults(func=run_verb)
     check = verbs.add_parser("check", help="parse scenarios, run nothing")
@@ -36,6 +38,7 @@ def add(verbs: Any) -> None:
 def add_selection(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", nargs="*", metavar="NAME|FILE|DIR", help="default: all that ship")
     parser.add_argument("--tag", help="only scenarios with this tag")
+    parser.add_argument("--short", action="store_true", help="a third of them: every link, every tag")
 
 
 def selected(args: argparse.Namespace) -> list[Any]:
@@ -53,7 +56,21 @@ def selected(args: argparse.Namespace) -> list[Any]:
             if name not in known:
                 raise ConfigError(f"no scenario and no file is called {name!r}", where="run", mend="python -m hil list shows them")
         scenarios += [known[name] for name in names] if names else shipped
-    return [scenario for scenario in scenarios if args.tag is None or args.tag in scenario.tags]
+    chosen = [scenario for scenario in scenarios if args.tag is None or args.tag in scenario.tags]
+    return third(chosen) if args.short else chosen
+
+
+def third(scenarios: list[Any]) -> list[Any]:
+    """Every third of each link and tag, the shortest first among those on the machine's own clock: they cost most."""
+    groups: dict[tuple[str, str, bool], list[Any]] = {}
+    for scenario in scenarios:
+        groups.setdefault((scenario.link, scenario.tags[0] if scenario.tags else "", scenario.realtime), []).append(scenario)
+    chosen = [name for group in groups.values() for name in sorted(group, key=cost)[::3]]
+    return [scenario for scenario in scenarios if scenario in chosen]
+
+
+def cost(scenario: Any) -> float:
+    return float(scenario.duration_s / (1.0 if scenario.realtime else 100.0 * scenario.pack.period_s))
 
 
 def run_verb(args: argparse.Namespace) -> int:
@@ -63,13 +80,17 @@ def run_verb(args: argparse.Namespace) -> int:
     scenarios = selected(args)
     wide = max((len(scenario.name) for scenario in scenarios), default=0)
     results = run_all(
-        scenarios, jobs=args.jobs, seed=args.seed, traces=args.traces, kept=args.keep, quiet=args.quiet or not sys.stderr.isatty(),
+        scenarios, jobs=args.jobs, seed=args.seed, traces=args.traces, kept=args.keep, hardware=args.hardware, quiet=args.quiet or not sys.stderr.isatty(),
         told=lambda result: tell(result, wide),
     )  # fmt: skip
     if args.junit_xml is not None:
         from hil.report.junit import write as write_junit
 
         write_junit(args.junit_xml, results)
+    if args.write is not None:
+        from hil.report.table import write as write_table
+
+        write_table(args.write, results, f"edgebms {__version__}.")
     if args.html is not None:
         from hil.report.page import write as write_page
 
