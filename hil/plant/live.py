@@ -147,7 +147,7 @@ class LivePack:
         packs = self._world.packs
         seen = self._world.senses.sample(packs)
         return Measured(
-            seen.time_s, seen.cell_voltage_v[0], seen.temperature_c[0], float(seen.current_a[0]), float(seen.voltage_v[0]),
+            seen.time_s, seen.cell_voltage_v[0].astype(float), seen.temperature_c[0].astype(float), float(seen.current_a[0]), float(seen.voltage_v[0]),
             float(seen.insulation_ohm[0]), float(seen.gas[0]), float(packs.state.loop_c[0, 0]), self.contactors, packs.effects.bleed_s[0] > 0,
         )  # fmt: skip
 
@@ -161,6 +161,6 @@ class LivePack:
     def truth(self) -> Truth:
         state = self._world.packs.state
         return Truth(
-            self.time_s, state.soc[0].copy(), state.voltage_v[0].copy(), state.temperature_c[0].copy(), self._current_a, state.event_s[0].copy(),
+            self.time_s, state.soc[0].copy(), state.voltage_v[0].astype(float), state.temperature_c[0].copy(), self._current_a, state.event_s[0].copy(),
             state.vented[0].copy(),
         )  # fmt: skip

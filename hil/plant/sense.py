@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hil.plant.draws import SensorDraw
 from hil.plant.packs import Packs
+from hil.plant.rows import REAL, Reals
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sampled:
-    """What the BMS holds now. p packs: cell_voltage_v (p, cells), temperature_c (p, probes); current_a, voltage_v,
+    """What the BMS holds now, in float32. p packs: cell_voltage_v (p, cells), temperature_c (p, probes); current_a, voltage_v,
     insulation_ohm, gas (p,). NaN = the sensor gives nothing."""
 
     time_s: float
@@ -63,12 +64,12 @@ class Senses:
         count, cells = packs.state.soc.shape
         probes = len(schedules[0].probe_s)
         self._noise, self._of = noise, of
-        self._noise_block = np.empty((len(noise), NOISE_BLOCK, cells + probes + 2))
+        self._noise_block = np.empty((len(noise), NOISE_BLOCK, cells + probes + 2), REAL)
         self._noise_at = NOISE_BLOCK
         self.probe_cell = np.array(spread_probes(cells, probes))
         for name in SensorDraw.__dataclass_fields__:
-            setattr(self, f"_{name}", np.array([[getattr(draw, name)] for draw in draws])[of])
-        fixed = np.array([rng.standard_normal(cells + probes + 1) for rng in noise])[of]
+            setattr(self, f"_{name}", np.array([[getattr(draw, name)] for draw in draws], REAL)[of])
+        fixed = np.array([rng.standard_normal(cells + probes + 1) for rng in noise], REAL)[of]
         self._cell_error_v = self._voltage_offset_v * fixed[:, :cells]
         self._probe_error_c = self._temperature_offset_c * fixed[:, cells:-1]
         self._current_error_a = self._current_offset_a * fixed[:, -1:]
@@ -77,11 +78,11 @@ class Senses:
         self._cell_s = np.array([schedule.cell_s for schedule in schedules])[of]
         self._probe_s = np.array([schedule.probe_s for schedule in schedules])[of]
         self._current_s = np.array([[schedule.current_s] for schedule in schedules])[of]
-        self.cell_offset_v, self.cell_hold = np.zeros((count, cells)), np.full((count, cells), np.nan)
-        self.probe_offset_c, self.probe_hold = np.zeros((count, probes)), np.full((count, probes), np.nan)
+        self.cell_offset_v, self.cell_hold = np.zeros((count, cells), REAL), np.full((count, cells), np.nan, REAL)
+        self.probe_offset_c, self.probe_hold = np.zeros((count, probes), REAL), np.full((count, probes), np.nan, REAL)
         self.cell_lost, self.probe_lost = np.zeros((count, cells), bool), np.zeros((count, probes), bool)
         self.current_error_a = np.zeros((count, 1))
-        self._probe_c = packs.state.temperature_c[:, self.probe_cell]
+        self._probe_c = packs.state.temperature_c[:, self.probe_cell].astype(REAL)
         self._last_s = packs.time_s
         self._last = (
             packs.state.voltage_v.copy(),
@@ -95,9 +96,8 @@ class Senses:
         """Take the truth after a step: probes lag, and whatever the schedule reads within the step is read."""
         now_s, before_s = packs.time_s, self._last_s
         step_s = now_s - before_s
-        self._probe_c = self._probe_c + (packs.state.temperature_c[:, self.probe_cell] - self._probe_c) * -np.expm1(
-            -step_s / self._temperature_lag_s
-        )
+        behind_c = packs.state.temperature_c[:, self.probe_cell] - self._probe_c
+        self._probe_c = (self._probe_c + behind_c * -np.expm1(-step_s / self._temperature_lag_s)).astype(REAL)
         through = np.asarray(current_a, float).reshape(-1, 1)
         # the arrays of a step are made anew by the next: no need to copy
         now = (packs.state.voltage_v, self._probe_c, through, packs.state.voltage_v.sum(axis=1, keepdims=True))
@@ -121,7 +121,7 @@ class Senses:
                 read_s = at_s + self._period_s * np.floor((now_s - at_s) / self._period_s + 1e-9)
                 share = (read_s - now_s + step_s) / step_s
                 within = share > 1e-9
-                reads.append((within, np.minimum(share, 1.0)) if within.any() else None)
+                reads.append((within, np.minimum(share, 1.0).astype(REAL)) if within.any() else None)
             self._reads[key] = reads
         return self._reads[key]
 
@@ -151,11 +151,11 @@ class Senses:
         insulation = packs.effects.insulation_ohm[:, 0].copy()
         return Sampled(packs.time_s, seen_v, seen_c, seen_a[:, 0], seen_total[:, 0], insulation, np.round(packs.state.gas[:, 0], 3))
 
-    def _noises(self, width: int) -> Floats:
+    def _noises(self, width: int) -> Reals:
         """Fresh noise, (rows, width), drawn for NOISE_BLOCK snapshots at a time."""
         if self._noise_at == NOISE_BLOCK:
             for out, rng in zip(self._noise_block, self._noise, strict=True):
-                rng.standard_normal(out=out)
+                rng.standard_normal(dtype=REAL, out=out)
             self._noise_at = 0
         self._noise_at += 1
         return self._noise_block[:, self._noise_at - 1, :width][self._of]
@@ -171,7 +171,7 @@ def spread_probes(cells: int, probes: int) -> list[int]:
     return [watched[(len(watched) - 1) // 2] for watched in shared]
 
 
-def quantise(value: Floats, lsb: Floats | float) -> None:
+def quantise(value: Floats | Reals, lsb: Floats | Reals | float) -> None:
     """To the nearest multiple of ``lsb``, in place."""
     value /= lsb
     np.rint(value, out=value)
