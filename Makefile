@@ -65,7 +65,7 @@ test-rig: $(TESTING) ## the scenarios of the rig against the real daemon: docs/r
 	$(BIN)/python -m hil run $(if $(SHORT),--short,--write docs/results-rig.md) $(if $(HTML),--html $(HTML)) $(if $(JUNIT),--junit-xml $(JUNIT))
 
 test-mutants: $(TESTING) ## defects put into a copy of the runtime: the scenarios named for each turn red (SHORT=1: the quick ones)
-	$(BIN)/python -m pytest -q -s -rA tests/hil/test_mutants.py -m $(if $(SHORT),'not slow','slow')
+	$(BIN)/python -m pytest -q -s -rA -m slow tests/hil/test_mutants.py -k $(if $(SHORT),short,every)
 
 test-load: $(TESTING) ## the daemon at 1,600 frames/s and 96 cells a pack on one core: nothing lost, latency to each outlet, memory (SHORT=1: 18 s)
 	$(BIN)/python tests/load/run.py $(if $(SHORT),--seconds 18,--write docs/results-load.md)

@@ -34,7 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     for name, says in MARKERS.items():
         config.addinivalue_line("markers", f"{name}: {says}")
-    for tag in ("fault", "benign", "site", "bus", "gateway", "first"):
+    for tag in ("fault", "benign", "site", "bus", "gateway"):
         config.addinivalue_line("markers", f"scenario_{tag}: a scenario with the tag {tag}")
 
 

@@ -1,4 +1,7 @@
-"""The scenarios can fail: each defect of the runtime turns the scenarios red that are named for it, which pass without it."""
+"""The scenarios can fail: each defect of the runtime turns the scenarios red that are named for it, which pass without it.
+
+``make test-mutants`` (SHORT=1: the quick ones, a scenario each).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import pytest
 from hil.rig.runner import run_one
 from hil.rig.verbs import SCENARIOS
 from hil.scenario import load
+
+pytestmark = pytest.mark.slow
 
 
 def reds(mutant: mutants.Mutant, folder: Path) -> dict[str, str]:
@@ -32,7 +37,7 @@ def show(mutant: mutants.Mutant, found: dict[str, str]) -> None:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("mutant", [m for m in mutants.MUTANTS if m.short], ids=lambda m: m.name.replace(" ", "_"))
-def test_a_defect_turns_its_scenario_red(mutant, tmp_path):
+def test_short_defect_turns_its_scenario_red(mutant, tmp_path):
     """The quick ones, one scenario each."""
     short = mutants.Mutant(mutant.name, mutant.file, mutant.old, mutant.new, mutant.red[:1])
     found = reds(short, tmp_path)
@@ -40,7 +45,6 @@ def test_a_defect_turns_its_scenario_red(mutant, tmp_path):
     assert all(found.values()), found
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mutant", mutants.MUTANTS, ids=lambda m: m.name.replace(" ", "_"))
 def test_every_defect_turns_its_scenarios_red(mutant, tmp_path):
@@ -49,7 +53,7 @@ def test_every_defect_turns_its_scenarios_red(mutant, tmp_path):
     assert all(found.values()), found
 
 
-def test_an_unchanged_copy_is_green(tmp_path):
+def test_short_unchanged_copy_is_green(tmp_path):
     """What turns red does so of the defect, not of being a copy."""
     same = "RATE_K_PER_S = 1.0"
     package = mutants.plant(mutants.Mutant("none", "guard/runaway.py", same, same, ()), tmp_path)
