@@ -1,39 +1,45 @@
 """The recipe of the shipped demo: a 16-cell pack in use, an internal short that grows into runaway.
 
-``python -m hil record-demo`` writes edgebms/catalogue/demo/demo.log.gz again: the same bytes
-as long as the card of the cell stays as it is.
+``python -m hil record-demo`` writes edgebms/catalogue/demo/demo.log.gz again: the same bytes on the same
+kind of processor as long as the card of the cell stays as it is.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from edgebms.cellcard import load_card
 from edgebms.inlet.frame import Frame
 from edgebms.vocabulary import Contactor
 from hil.candump import write
 from hil.encode import Encoder
-from hil.plant.cell import from_card
-from hil.plant.load import drive_c_rate
-from hil.plant.pack import InternalShort, Pack
-from hil.plant.sensors import Sensors, SensorSpec
+from hil.plant.live import LivePack, PackSpec
+from hil.plant.loads import drive
 
 SEED = 16
-CARD = "lg_hg2"
-CELLS = 16
-PROBE_CELLS = tuple(range(0, CELLS, 2))
+CELLS, PROBES = 16, 8
 """Eight probes, one for two neighbouring cells; cell 11's is probe 6."""
+PACK = PackSpec("lg_hg2", CELLS, PROBES, seed=SEED, soc=0.85, ambient_c=24.0, cooled="still")
 PERIOD_S = 1.0
 START_NS = 1_767_261_600_000_000_000
 """2026-01-01T10:00:00Z."""
-AMBIENT_C = 24.0
-START_SOC = 0.85
 STAND_STILL_S, STAND_STILL_C_RATE = 20, -0.01
 """A ride begins at stand still."""
-SHORT = InternalShort(cell=10, onset_s=150.0, resistance_ohm=20.0, decay_s=90.0, floor_ohm=0.35)
+
+
+class Short(NamedTuple):
+    """Resistance: from a hundred times ``last_ohm`` down to it, with ``tau_s``."""
+
+    cell: int
+    onset_s: float
+    last_ohm: float
+    tau_s: float
+
+
+SHORT = Short(cell=10, onset_s=150.0, last_ohm=0.35, tau_s=80.0)
 AFTER_RUNAWAY_S = 20
 LONGEST_S = 900
 
@@ -41,23 +47,21 @@ DEMO_LOG = Path(__file__).resolve().parent.parent / "edgebms" / "catalogue" / "d
 
 
 def frames() -> Iterator[Frame]:
-    """The recording: one sweep a second until half a minute after the shorted cell has passed 200 degC."""
-    rng = np.random.default_rng(SEED)
-    circuit = from_card(load_card(CARD))
-    pack = Pack(circuit, CELLS, rng, soc=START_SOC, ambient_c=AMBIENT_C, shorts=(SHORT,))
-    sensors = Sensors(SensorSpec(), CELLS, PROBE_CELLS, AMBIENT_C, rng)
-    load_a = drive_c_rate(LONGEST_S, rng) * circuit.capacity_ah
-    load_a[:STAND_STILL_S] = STAND_STILL_C_RATE * circuit.capacity_ah
-    encoder = Encoder("edgebms", CELLS, len(PROBE_CELLS))
+    """The recording: one sweep a second until some seconds after the shorted cell has passed 200 degC."""
+    pack = LivePack(PACK)
+    pack.inject("short_decaying", onset_s=SHORT.onset_s, cell=SHORT.cell, size=SHORT.last_ohm, tau_s=SHORT.tau_s)
+    load_a = drive(np.random.default_rng(SEED), LONGEST_S) * pack.capacity_ah
+    load_a[:STAND_STILL_S] = STAND_STILL_C_RATE * pack.capacity_ah
+    encoder = Encoder("edgebms", CELLS, PROBES)
     left_s = LONGEST_S
     for second, current_a in enumerate(load_a):
         pack.step(PERIOD_S, float(current_a))
-        sample = sensors.measure(pack, float(current_a))
+        seen = pack.measure()
         time_ns = START_NS + second * 1_000_000_000
         yield from encoder.encode(
-            time_ns, sample.cell_voltage_v, sample.temperature_c, sample.current_a, sample.voltage_v, contactors=Contactor.CLOSED
+            time_ns, seen.cell_voltage_v, seen.temperature_c, seen.current_a, seen.voltage_v, contactors=Contactor.CLOSED
         )
-        if pack.temperature_c[SHORT.cell] > 200:
+        if pack.truth().temperature_c[SHORT.cell] > 200:
             left_s = min(left_s, AFTER_RUNAWAY_S)
         left_s -= 1
         if left_s < 0:

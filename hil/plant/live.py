@@ -50,7 +50,8 @@ class PackSpec:
 
 
 class LivePack:
-    """See ``PlantPack``. Errors of the card are CardErrors."""
+    """See ``PlantPack``. The pack's own hardware keeps its cells within their voltage limits while it is in order, and no more.
+    Errors of the card are CardErrors."""
 
     def __init__(self, spec: PackSpec) -> None:
         if not 1 <= spec.probes <= spec.cells or spec.cells < 2:
@@ -76,6 +77,8 @@ class LivePack:
         senses = Senses(packs, [draw.sensors], [schedule], [rng], np.zeros(1, np.intp))
         self.spec = spec
         self._world = World(packs, senses, Control(packs))
+        # what holds the current back in heat and cold is the BMS that commands this pack
+        self._world.control.hot_cut[:], self._world.control.cold_charge[:] = 0.0, 1.0
         self._rng = np.random.default_rng([spec.seed, 1])
         self._due: list[tuple[float, Fault]] = []
         self._commands = Commands()
@@ -128,8 +131,6 @@ class LivePack:
             fault = replace(fault, cell=cell if KINDS[kind].where == "cell" else -1, probe=probe_of[cell])
         fault = replace(fault, onset_s=onset_s, size=fault.size if size is None else size, tau_s=fault.tau_s if tau_s is None else tau_s)
         self._due.append((onset_s, fault))
-        if KINDS[kind].cold_charge:
-            self._world.control.cold_charge[0, 0] = 1.0
         return fault
 
     def step(self, seconds: float, request_a: float) -> None:

@@ -15,10 +15,8 @@ from shared_data import shared
 from edgebms.guard.finding import Finding
 from edgebms.telemetry.bdf import snapshots
 from edgebms.vocabulary import Cause, Level
-from hil.plant.cell import plain_circuit
-from hil.plant.load import drive_c_rate
-from hil.plant.pack import InternalShort, Pack
-from hil.plant.sensors import Sensors, SensorSpec
+from hil.plant import loads
+from hil.plant.live import LivePack, PackSpec
 
 CAR = make_card(150.0, msgspec.structs.replace(LIMITS, voltage_min_v=2.8, charge_c_rate=2.0, discharge_c_rate=3.0))
 
@@ -71,23 +69,21 @@ def test_a_cell_on_a_heater_is_runaway_before_its_label() -> None:
     assert first["fast_rise"] < event_s
 
 
-def drive(short: tuple[InternalShort, ...], seconds: int, seed: int) -> tuple[dict[str, tuple[int, Finding]], int | None]:
-    """A 16-cell pack of 3 Ah in use, once a second: rule -> (second, its first finding), and when it ran away."""
-    rng = np.random.default_rng(seed)
-    circuit = plain_circuit()
-    pack = Pack(circuit, 16, rng, soc=0.9, shorts=short)
-    sensors = Sensors(SensorSpec(), 16, tuple(range(16)), 25.0, rng)
-    guarded = Guarded(16, 16, card=make_card(circuit.capacity_ah))
+def drive(short_ohm: float | None, onset_s: float, seconds: int, seed: int) -> tuple[dict[str, tuple[int, Finding]], int | None]:
+    """A 16-cell pack in use, once a second: rule -> (second, its first finding), and when it ran away."""
+    pack = LivePack(PackSpec("generic_lco", 16, 16, seed=seed, parallel=3.0, soc=0.9, cooled="still"))
+    if short_ohm is not None:
+        pack.inject("short_constant", onset_s=onset_s, cell=6, size=short_ohm)
+    guarded = Guarded(16, 16, card=make_card(pack.capacity_ah))
     first: dict[str, tuple[int, Finding]] = {}
-    for second, c_rate in enumerate(drive_c_rate(seconds, rng)):
-        current = c_rate * circuit.capacity_ah
-        pack.step(1.0, current)
-        seen = sensors.measure(pack, current)
+    for second, c_rate in enumerate(loads.drive(np.random.default_rng(seed), seconds)):
+        pack.step(1.0, c_rate * pack.capacity_ah)
+        seen = pack.measure()
         for finding in guarded.show(
             voltage_v=seen.cell_voltage_v, temperature_c=seen.temperature_c, current_a=seen.current_a, pack_voltage_v=seen.voltage_v
         ):
             first.setdefault(finding.rule, (second, finding))
-        if pack.temperature_c.max() > 200:
+        if pack.truth().temperature_c.max() > 200:
             return first, second
     return first, None
 
@@ -95,7 +91,7 @@ def drive(short: tuple[InternalShort, ...], seconds: int, seed: int) -> tuple[di
 @pytest.mark.parametrize("resistance_ohm", [1.0, 2.0, 5.0])
 def test_a_short_is_a_warning_within_minutes_and_long_before_runaway(resistance_ohm: float) -> None:
     onset = 600
-    first, runaway = drive((InternalShort(6, onset, resistance_ohm),), 1300, seed=0)
+    first, runaway = drive(resistance_ohm, onset, 1300, seed=0)
     second, finding = first["falling_cell_warms"]
     assert onset < second < onset + 120
     assert (finding.level, finding.hazard, finding.where) == (Level.WARNING, Cause.INTERNAL_SHORT, 6)
@@ -106,6 +102,6 @@ def test_a_short_is_a_warning_within_minutes_and_long_before_runaway(resistance_
 
 
 def test_a_pack_in_use_without_a_fault_is_quiet() -> None:
-    first, runaway = drive((), 3600, seed=1)
+    first, runaway = drive(None, 0.0, 3600, seed=1)
     assert first == {}
     assert runaway is None
