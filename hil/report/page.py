@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections import Counter
 from collections.abc import Sequence
 from html import escape
@@ -11,8 +12,9 @@ from pathlib import Path
 from edgebms.decision.explain import explain
 from edgebms.vocabulary import Action
 from hil.report.plot import Line, clock, plot
-from hil.rig.judge import LEVELS, Check, alert_words
+from hil.rig.judge import LEVELS, SILENT_S, Check, alert_words
 from hil.rig.result import Result
+from hil.rig.run_log import RunLog
 
 ACTIONS = [action.value.replace("_", " ") for action in Action]
 STYLE = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
@@ -32,7 +34,7 @@ def write(path: Path, results: Sequence[Result], title: str = "Rig report", head
         f"""<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{escape(title)}</title><style>{STYLE}</style></head><body><main><h1>{escape(title)}</h1><p class="head">{escape(head)}</p>
 <p class="sum"><strong class="{"bad" if count["fail"] else "good"}">{count["pass"]} of {len(ran)} passed</strong>{"".join(f", {text}" for text in told)}</p>
-<table><thead><tr><th>Scenario<th>Verdict<th>What it is<th>First alert<th>Wall, s</thead><tbody>{rows}</tbody></table>{bodies}</main></body></html>
+<table class="all"><thead><tr><th>Scenario<th>Verdict<th>What it is<th>First alert<th>Wall, s</thead><tbody>{rows}</tbody></table>{bodies}</main></body></html>
 """,
         encoding="utf-8",
     )
@@ -73,8 +75,8 @@ def body(result: Result) -> str:
         scenario.site.kind.value.replace("_", " "),
     ]
     facts += [f"requirement {name}" for name in scenario.requirements]
-    return f"""<details id="{escape(result.name)}"{" open" if result.verdict == "fail" else ""}><summary>{MARKS[result.verdict]} <b>{escape(result.name)}</b> {escape(scenario.says)}</summary>
-<p class="head">{escape(" · ".join(facts))}</p><table class="checks"><tbody>{checks}</tbody></table>
+    return f"""<details{" open" if result.verdict == "fail" else ""}><summary>{MARKS[result.verdict]} <b>{escape(result.name)}</b> {escape(scenario.says)}</summary>
+<p class="head" id="{escape(result.name)}">{escape(" · ".join(facts))}</p><table class="checks"><tbody>{checks}</tbody></table>
 <div class="plots">{"".join(panels(result))}</div>{story(result)}</details>"""
 
 
@@ -118,9 +120,29 @@ def panels(result: Result) -> list[str]:
             ],
             marks,
         ),
+        *inverter(run, end_s, marks),
         plot("Alert level", "", end_s, [Line("highest", "seen", level, step=True)], marks, LEVELS),
         plot("Action", "", end_s, [Line("asked for", "seen", action, step=True)], marks, ACTIONS),
     ]
+
+
+def inverter(run: RunLog, end_s: float, marks: Sequence[tuple[float, str]]) -> list[str]:
+    """What the inverter was told in 0x351, where it was told anything; a gap where nothing came."""
+    points: list[list[tuple[float, float]]] = [[], []]
+    before_s = math.inf
+    for time_s, frame in run.sent:
+        if frame.arbitration_id != 0x351 or len(frame.data) < 6:
+            continue
+        for line, amperes in zip(points, struct.unpack_from("<hh", frame.data, 2), strict=True):
+            if time_s - before_s > SILENT_S:
+                line.append((time_s, math.nan))
+            line.append((time_s, amperes / 10))
+        before_s = time_s
+    if not points[0]:
+        return []
+    charge = Line("charge limit", "limit", points[0])
+    discharge = Line("discharge limit", "seen", [(time_s, -amperes) for time_s, amperes in points[1]])
+    return [plot("Told to the inverter", "A", end_s, [charge, discharge], marks)]
 
 
 def story(result: Result) -> str:

@@ -52,9 +52,15 @@ def plot(
         parts.append(f'<line class="grid" x1="{left}" x2="{WIDTH - RIGHT}" y1="{y(tick):.1f}" y2="{y(tick):.1f}"/>')
         parts.append(f'<text class="tick" x="{left - 5}" y="{y(tick) + 3:.1f}" text-anchor="end">{escape(label)}</text>')
     parts += [
-        f'<text class="tick" x="{x(at_s):.1f}" y="{HEIGHT - 5}" text-anchor="middle">{clock(at_s)}</text>' for at_s in nice(0.0, end_s, 6)
+        f'<text class="tick" x="{x(at_s):.1f}" y="{HEIGHT - 5}" text-anchor="{"end" if x(at_s) > WIDTH - 30 else "middle"}">{clock(at_s)}</text>'
+        for at_s in nice(0.0, end_s, 6)
     ]
-    for time_s, word in marks:
+    for i, (time_s, word) in enumerate(marks):
+        # words that stand close together are told at three heights
+        side, shift = ("end", -2) if x(time_s) > WIDTH - 60 else ("start", 2)
+        parts.append(
+            f'<text class="word" x="{x(time_s) + shift:.1f}" y="{TOP + 7 + 9 * (i % 3)}" text-anchor="{side}">{escape(spoken(word))}</text>'
+        )
         parts.append(
             f'<line class="mark" x1="{x(time_s):.1f}" x2="{x(time_s):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"><title>{escape(word)} at {time_s:.1f} s</title></line>'
         )
@@ -64,6 +70,14 @@ def plot(
     parts.append("</svg>")
     legend = " ".join(f'<span class="key {line.css}">{escape(line.name)}</span>' for line in lines)
     return f"<figure><figcaption><b>{escape(title)}</b> {escape(unit)} {legend}</figcaption>{''.join(parts)}</figure>"
+
+
+def spoken(event: str) -> str:
+    """
+    >>> spoken("fault.1"), spoken("bus.1.end"), spoken("runaway")
+    ('fault', 'bus end', 'runaway')
+    """
+    return event.replace(".1", "").replace(".", " ")
 
 
 def thin(points: Points) -> Points:
