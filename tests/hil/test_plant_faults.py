@@ -6,6 +6,7 @@ All kinds run once, side by side with their twins; what is compared is what the 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -292,3 +293,8 @@ def test_draws_come_from_the_seed_and_stay_in_range(kind):
     assert {fault.size > 0 for fault in drawn} == ({True, False} if row.signed else {low > 0})
     assert all(fault.cell >= 0 for fault in drawn) == (row.where == "cell")
     assert all(0 <= fault.onset_s < 3600 for fault in drawn)
+
+
+def test_the_page_names_every_kind():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "plant.md").read_text()
+    assert [kind for kind in KINDS if f"`{kind}`" not in page] == []
