@@ -18,6 +18,7 @@ import numpy as np
 import edgebms
 from edgebms.cellcard import load_card
 from edgebms.errors import EdgebmsError, LogError
+from export.fault_kept import Kept
 from export.fault_logs import KNOWN_FAULTY, FaultLog, find_logs, read_fault_log
 from export.fault_methods import KNOWN, METHODS
 from export.fault_score import replayed, scored
@@ -41,6 +42,9 @@ def add_parser(subparsers: Any) -> None:
         help="sweeps come no faster, rows between are left out; 0: as logged (default 1)",
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
+    parser.add_argument(
+        "--resume", type=Path, metavar="FILE", help="NDJSON of files already done with: they are not run again, new ones are added"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the tables")
     parser.set_defaults(func=run)
 
@@ -58,7 +62,8 @@ def run(args: argparse.Namespace) -> int:
     rows: list[dict[str, Any]] = []
     cards: set[str] = set()
     broken: EdgebmsError | None = None
-    for done, (path, outcome) in enumerate(evaluated(paths, there, args.period, args.jobs), start=1):
+    kept = Kept(args.resume, there, args.period)
+    for done, (path, outcome) in enumerate(evaluated(paths, there, args.period, args.jobs, kept), start=1):
         if isinstance(outcome, EdgebmsError):
             broken = broken or outcome
             left_out[path.name] = outcome.what
@@ -87,15 +92,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 def evaluated(
-    paths: list[Path], methods: list[str], period_s: float, jobs: int
+    paths: list[Path], methods: list[str], period_s: float, jobs: int, kept: Kept
 ) -> Iterator[tuple[Path, tuple[str, list[dict[str, Any]]] | EdgebmsError]]:
     """(path, (its card, a row for each method) or why not), in the order of ``paths``."""
-    tasks = [(path, methods, period_s) for path in paths]
-    if jobs <= 1:
-        yield from zip(paths, map(one, tasks), strict=True)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
-        yield from zip(paths, pool.map(one, tasks), strict=True)
+    tasks = [(path, methods, period_s) for path in paths if kept.outcome(path) is None]
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 and len(tasks) > 1 else None
+    try:
+        fresh = iter(map(one, tasks) if pool is None else pool.map(one, tasks))
+        for path in paths:
+            outcome = kept.outcome(path)
+            if outcome is None:
+                outcome = next(fresh)
+                kept.add(path, outcome)
+            yield path, outcome
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
 
 
 def one(task: tuple[Path, list[str], float]) -> tuple[str, list[dict[str, Any]]] | EdgebmsError:

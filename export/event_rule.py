@@ -32,7 +32,7 @@ def event_s(
     >>> t = np.arange(0, 60, 0.5)
     >>> heat = np.interp(t, [0, 20, 50], [25, 25, 115])[:, None]
     >>> event_s(t, np.full((len(t), 1), 4.0), heat, (0,), 80.0)
-    39.0
+    38.5
     """
     fallen = fallen_cells(time_s, cell_voltage_v)
     first: float | None = None
@@ -65,10 +65,10 @@ def fallen_cells(time_s: Floats, cell_voltage_v: Floats) -> Flags:
 
 
 def rising_for_s(time_s: Floats, temperature_c: Floats) -> Floats:
-    """For how long the temperature has been rising by 1 K/s or more, at each row; 0 where it is not. Two slopes at least.
+    """Since when the slope has been 1 K/s or more, in s at each row; 0 where it is not.
 
     >>> rising_for_s(np.arange(6.0), np.array([20.0, 20, 22, 24, 26, 26])).tolist()
-    [0.0, 0.0, 0.0, 2.0, 3.0, 0.0]
+    [0.0, 0.0, 0.0, 1.0, 2.0, 0.0]
     """
     before = np.searchsorted(time_s, time_s - WINDOW_S + 1e-9, side="right") - 1
     before = np.where(before >= 0, before, 0)
@@ -82,5 +82,5 @@ def rising_for_s(time_s: Floats, temperature_c: Floats) -> Floats:
         if start < 0 or not fast[i - 1]:
             start = i
         if i > start:
-            out[i] = time_s[i] - time_s[before[start]]
+            out[i] = time_s[i] - time_s[start]
     return out

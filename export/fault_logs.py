@@ -101,7 +101,7 @@ def read_fault_log(path: Path, period_s: float) -> FaultLog:
     logged_s = float(np.median(np.diff(time_s)))
     card = load_card(card_of(path, note, told))
     capacity_ah = number(note.get("nominal_capacity_ah")) or number(told.get("capacity_ah")) or (EV_AH if cells > 1 else None)
-    parallel = int(number(note.get("parallel")) or max(1.0, round((capacity_ah or card.capacity_ah) / card.capacity_ah)))
+    parallel = max(1, round(number(told.get("parallel")) or (capacity_ah or card.capacity_ah) / card.capacity_ah))
     pack = PackConfig(
         name="log",
         profile="edgebms",
@@ -110,7 +110,6 @@ def read_fault_log(path: Path, period_s: float) -> FaultLog:
         probes=probes,
         parallel=parallel,
         period_s=max(logged_s, period_s),
-        probe_of_cell=tuple(note["probe_of_cell"]) if isinstance(note.get("probe_of_cell"), list) else None,
     )
     time_s = time_s - time_s[0]
     truth = truth_of(set_name, told, cells)
@@ -136,13 +135,13 @@ def truth_of(set_name: str, told: dict[str, str], cells: int) -> Truth:
     """From the line of tests.csv: one of ours (it has a cause), or one of the measured sets'."""
     if "cause" in told:
         cell = number(told.get("cell"))
-        detectable = told.get("detectable", "").strip().lower()
+        detectable = told.get("detectable", "").strip()
         return Truth(
             cause=told["cause"].strip() or "unknown",
             cell=int(cell) - 1 if cell is not None else -1,
-            onset_s=None if told["cause"].strip() == "healthy" else number(told.get("onset_s")),
-            event_s=number(told.get("event_s")),
-            detectable={"1": True, "true": True, "0": False, "false": False}.get(detectable),
+            onset_s=None if told["cause"].strip() == "healthy" else number(told.get("onset_second")),
+            event_s=number(told.get("event_second")),
+            detectable={"1": True, "0": False}.get(detectable),
             runaway_label_s=None,
             abuse=told["cause"].strip() != "healthy",
         )
@@ -164,9 +163,10 @@ def sampled(time_s: Floats, until_s: float | None) -> float:
 
 
 def card_of(path: Path, note: dict[str, Any], told: dict[str, str]) -> str:
-    """The card that the file names, or the chemistry's."""
-    if note.get("card"):
-        return str(note["card"])
+    """The card that tests.csv or the file names (a .toml beside it, or the catalogue's), or the chemistry's."""
+    named = str(told.get("card") or note.get("card") or "")
+    if named:
+        return str(path.parent / named) if named.endswith(".toml") else named
     words = f"{note.get('chemistry') or ''} {note.get('cell') or ''} {told.get('cell', '')} {path.stem}"
     return next((card for word, card in CARDS if word in words), "generic_nmc")
 

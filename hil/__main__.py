@@ -39,7 +39,29 @@ def build_parser() -> argparse.ArgumentParser:
     library.add_argument("--out", type=Path, metavar="DIR", help="default: build/pybamm-library; what is there is not made again")
     library.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     library.set_defaults(func=pybamm_library)
+    verbs.add_parser("pybamm-check", help="PyBaMM against our circuit on one drive cycle a parameter set").set_defaults(func=pybamm_check)
+    cards = verbs.add_parser("pybamm-cards", help="fit a card to each PyBaMM parameter set again (for evaluation only)")
+    cards.set_defaults(func=pybamm_cards)
     return parser
+
+
+def pybamm_check(_args: argparse.Namespace) -> int:
+    from hil.plant_pybamm.check import lines
+
+    for line in lines():
+        print(line, flush=True)
+    return 0
+
+
+def pybamm_cards(_args: argparse.Namespace) -> int:
+    from hil.plant_pybamm.characterise import fit
+    from hil.plant_pybamm.sets import SETS
+
+    for cell_set in SETS.values():
+        print(f"{cell_set.name}:", flush=True)
+        for line in fit(cell_set):
+            print(f"  {line}", flush=True)
+    return 0
 
 
 def pybamm_library(args: argparse.Namespace) -> int:

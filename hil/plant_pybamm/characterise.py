@@ -5,6 +5,7 @@ For evaluation only: these cards stand in no catalogue and train nothing.
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from edgebms.cardfit.write import card_toml
 from edgebms.cellcard import CellCard, load_card
 from edgebms.cli.fit import limits_of
 from edgebms.errors import CardError, MissingExtra
-from hil.plant_pybamm.sets import SETS, CellSet
+from hil.plant_pybamm.sets import CellSet
 from hil.plant_pybamm.simulate import Run, simulate
 
 Floats = NDArray[np.float64]
@@ -110,12 +111,11 @@ def written(path: Path, run: Run, net_ah: Floats, current_a: Floats) -> Path:
     return path
 
 
-def main() -> None:
-    for cell_set in SETS.values():
-        print(f"{cell_set.name}:")
-        for line in fit(cell_set):
-            print(f"  {line}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def copy_cards(folder: Path) -> None:
+    """Put the cards beside a corpus that names them. Raises CardError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(CARDS.glob("*.toml")):
+            shutil.copyfile(path, folder / path.name)
+    except OSError as error:
+        raise CardError(f"cannot be copied: {error.strerror}", where=str(folder), mend="name a folder that can be written") from None

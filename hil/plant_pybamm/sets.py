@@ -15,7 +15,6 @@ CONTACT_OHM_AH = 0.01
 """Tabs and weld: 2 mOhm for 5 Ah. The sets have none."""
 BORROWED = ("collector", "density", "specific heat", "thermal conductivity", "heat transfer")
 """Prada2013 has no thermal part: these words name what it takes from Chen2020."""
-CELL_26650_M3 = 3.42e-5
 CELL_26650_M2 = 6.4e-3
 
 
@@ -78,7 +77,7 @@ def values(cell_set: CellSet) -> Any:
     if "Cell volume [m3]" not in names:
         other = pybamm.ParameterValues("Chen2020")
         lent = {key: other[key] for key in set(other.keys()) - names if any(word in key for word in BORROWED)}
-        lent |= {"Cell volume [m3]": CELL_26650_M3, "Cell cooling surface area [m2]": CELL_26650_M2}
+        lent |= {"Cell volume [m3]": 1.0, "Cell cooling surface area [m2]": CELL_26650_M2}
         found.update(lent | {"Total heat transfer coefficient [W.m-2.K-1]": 10.0}, check_already_exists=False)
     found["Contact resistance [Ohm]"] = CONTACT_OHM_AH / cell_set.capacity_ah
     return found
