@@ -123,6 +123,9 @@ class Daemon:
         except Exception:  # one pack's line: the others and the next frame go on
             self._failed()
 
+    def old(self) -> None:
+        self._own_faults.frame_old(self._clock.now_ns())
+
     def tick(self, now_ns: int) -> None:
         try:
             self._loop.tick()

@@ -11,6 +11,9 @@ from edgebms.vocabulary import Level
 FAILURES, FAILURES_S = 3, 60.0
 """So many failures of the packs' lines within the time end the process: systemd starts it afresh."""
 
+OLD_FRAMES_S = 60.0
+"""Frames that came too late to be taken are told for so long."""
+
 
 class OwnFaults:
     """All in the loop's thread."""
@@ -19,6 +22,7 @@ class OwnFaults:
         self._clock = clock
         self._standing: dict[str, GatewayFault] = {}
         self._failures_ns: list[int] = []
+        self._old_frames, self._old_ns = 0, 0
 
     def standing(self) -> tuple[GatewayFault, ...]:
         return tuple(self._standing.values())
@@ -39,8 +43,17 @@ class OwnFaults:
             raise RuntimeError(f"{FAILURES} failures within {FAILURES_S:g} s")
         self.begin("line_failed", Level.WARNING, float(len(self._failures_ns)), float(FAILURES), "times")
 
+    def frame_old(self, now_ns: int) -> None:
+        """A frame waited too long for the loop and was left out."""
+        self._old_frames += 1
+        self._old_ns = now_ns
+        self.begin("frames_old", Level.WATCH, float(self._old_frames), 0.0, "frames")
+
     def look(self, now_ns: int) -> None:
-        """Lines that have held for long enough are well again."""
+        """Lines that have held for long enough are well again, a loop that keeps up is too."""
+        if self._old_frames and now_ns - self._old_ns > OLD_FRAMES_S * 1e9:
+            self._old_frames = 0
+            self.end("frames_old")
         if self._failures_ns and now_ns - self._failures_ns[-1] > FAILURES_S * 1e9:
             self._failures_ns = []
             self.end("line_failed")

@@ -13,6 +13,8 @@ from edgebms.rigclock import RigClock
 TICK_S = 0.1
 BACKLOG_S = 1.0
 """While frames wait, time stands still for so long at most: they are older than the clock."""
+OLD_S = 5.0
+"""A frame that waited longer is no news: a loop that hung, or that is too slow, goes on with what is newer."""
 
 
 class Turns(Protocol):
@@ -21,6 +23,10 @@ class Turns(Protocol):
     def stopping(self) -> bool: ...
 
     def take(self, frame: Frame) -> None: ...
+
+    def old(self) -> None:
+        """A frame had waited too long and is not taken."""
+        ...
 
     def tick(self, now_ns: int) -> None:
         """Let time pass for the packs, then attend."""
@@ -37,13 +43,16 @@ class Turns(Protocol):
 
 def serve(turns: Turns, inbox: Inbox, desk: Desk, clock: Clock) -> None:
     """Until stopping. Sleeps until a frame comes, something is left on the desk, or the next tick is due."""
-    tick_ns, backlog_ns = round(TICK_S * 1e9), round(BACKLOG_S * 1e9)
+    tick_ns, backlog_ns, old_ns = round(TICK_S * 1e9), round(BACKLOG_S * 1e9), round(OLD_S * 1e9)
     ticked_ns = clock.now_ns()
     while not turns.stopping():
         wait_ns = ticked_ns + tick_ns - clock.now_ns()
         frame = inbox.get(max(wait_ns, 0) / 1e9) if wait_ns > 0 or inbox else None
         if frame is not None:
-            turns.take(frame)
+            if clock.now_ns() - frame.time_ns > old_ns:
+                turns.old()
+            else:
+                turns.take(frame)
         if desk:
             desk.serve()
         now_ns = clock.now_ns()

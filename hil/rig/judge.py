@@ -174,7 +174,8 @@ def believed(run: RunLog) -> list[Check]:
         while window and window[0].time_s < time_s - BELIEVED_S:
             window.popleft()
         low_v, high_v = decision.measured.cell_voltage_v.min, decision.measured.cell_voltage_v.max
-        if len(window) < 2 or low_v is None or high_v is None:  # the first sweep was sampled on the way from what nobody noted
+        # the first sweep was sampled on the way from a state that nobody noted
+        if time_s < 2.5 * run.scenario.pack.period_s or low_v is None or high_v is None:
             continue
         if low_v < min(t.cell_min_v for t in window) - BELIEVED_V or high_v > max(t.cell_max_v for t in window) + BELIEVED_V:
             return [Check("cell voltages are the pack's", False, f"at {time_s:.1f} s: {low_v:.3f} to {high_v:.3f} V", time_s)]
