@@ -5,10 +5,11 @@ PIP := $(BIN)/python -m pip install -q --disable-pip-version-check
 RUNTIME := $(VENV)/.runtime
 TESTING := $(VENV)/.testing
 EXPORTING := $(VENV)/.exporting
+RIGGING := $(VENV)/.rigging
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test models bench lint check size cards tune golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo test results-fault models bench lint check size cards tune golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -26,6 +27,10 @@ $(TESTING): pyproject.toml $(RUNTIME)
 
 $(EXPORTING): pyproject.toml $(TESTING)
 	$(PIP) -e '.[export]'
+	@touch $@
+
+$(RIGGING): pyproject.toml $(TESTING)
+	$(PIP) -e '.[rig]'
 	@touch $@
 
 demo: $(RUNTIME) ## a 16-cell pack with a developing internal short, from frames to the alert and its reasons
@@ -89,6 +94,13 @@ $(VENV)-runtime/.installed: pyproject.toml packaging/venv.sh
 
 test-export: $(EXPORTING) ## training, ONNX and int8 from end to end (SHORT=1: two logs, one epoch)
 	$(BIN)/python -m pytest -q -m slow tests/export $(if $(SHORT),-k 'not long')
+
+test-pybamm: $(RIGGING) ## PyBaMM's cells and packs, and our circuit beside them on one drive cycle a parameter set
+	$(BIN)/python -m pytest -q tests/hil/test_pybamm_packs.py $(if $(SHORT),-k 'not library_resumes')
+
+results-fault: $(EXPORTING) ## alarms on every measured fault log, train and public (SHORT=1: the abuse tests in train, as a test)
+	$(if $(SHORT),$(BIN)/python -m pytest -q -m slow tests/export/test_evaluate_fault.py,\
+	  $(BIN)/python -m export evaluate fault ../shared/data/fault/train --jobs 2 && $(BIN)/python -m export evaluate fault ../shared/data/fault/public --jobs 2)
 
 models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on one core; then look at the evaluation
 	$(BIN)/python -m export train gru

@@ -16,7 +16,7 @@ RATE_K_PER_S = 1.0
 HOLD_S = 3.0
 VOLTAGE_LEFT = 0.75
 WINDOW_S = 1.0
-"""dT/dt is the slope over the last second, or over one interval of a slower log."""
+"""dT/dt is the slope over the second around a row, or over the interval before it in a slower log."""
 INITIAL_S = 10.0
 """The initial voltage: the median of the first ten seconds."""
 
@@ -70,11 +70,12 @@ def rising_for_s(time_s: Floats, temperature_c: Floats) -> Floats:
     >>> rising_for_s(np.arange(6.0), np.array([20.0, 20, 22, 24, 26, 26])).tolist()
     [0.0, 0.0, 0.0, 1.0, 2.0, 0.0]
     """
-    before = np.searchsorted(time_s, time_s - WINDOW_S + 1e-9, side="right") - 1
-    before = np.where(before >= 0, before, 0)
-    span_s = time_s - time_s[before]
-    fast = np.zeros(len(time_s), dtype=bool)
-    np.divide(temperature_c - temperature_c[before], span_s, out=(rate := np.zeros(len(time_s))), where=span_s > 0)
+    rows = np.arange(len(time_s))
+    first = np.minimum(np.searchsorted(time_s, time_s - 0.5 * WINDOW_S - 1e-9), np.maximum(rows - 1, 0))
+    last = np.searchsorted(time_s, time_s + 0.5 * WINDOW_S + 1e-9, side="right") - 1
+    span_s = time_s[last] - time_s[first]
+    rate = np.zeros(len(time_s))
+    np.divide(temperature_c[last] - temperature_c[first], span_s, out=rate, where=span_s > 0)
     fast = rate >= RATE_K_PER_S - 1e-9
     out = np.zeros(len(time_s))
     start = -1

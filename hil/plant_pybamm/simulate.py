@@ -143,7 +143,7 @@ LAYERS = ("Negative current collector", "Negative electrode", "Separator", "Posi
 
 def stack_m3(found: Any) -> float:
     """Volume of the layers. The sets' own cell volumes hold the can too, and the model, which makes its heat per volume of layers,
-    would heat them with more than the cell loses (Chen2020: 17 %)."""
+    would heat them with more than they make (Chen2020: 17 %)."""
     thick_m = sum(found[f"{layer} thickness [m]"] for layer in LAYERS)
     return float(thick_m * found["Electrode width [m]"] * found["Electrode height [m]"])
 
