@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 WINDOW_S = 300.0
+HEALTHY_ROWS = 160
+"""Healthy runs that sigma is taken over, at most."""
 FLOOR = {
     "cell level, z": 0.5,
     "cell change, z": 0.5,
@@ -75,6 +77,7 @@ def departures(
 ) -> dict[int, tuple[float, str]]:
     """For each pack with a twin: (largest departure in healthy sigmas, the quantity's name)."""
     capacity_ah = (packs.build.capacity_as.mean(axis=1) * packs.build.parallel[:, 0]) / 3600.0
+    healthy = healthy[-HEALTHY_ROWS:]  # the twins come last
     wanted = sorted({*twin_row, *twin_row.values(), *(int(row) for row in healthy)})
     measured = {row: quantities(curves, seen, row, period_s, float(capacity_ah[row])) for row in wanted}
     sigma = {}
@@ -210,9 +213,13 @@ def soc_of(curves: Curves, voltage_v: Floats) -> Floats:
 def median(values: Floats) -> Floats:
     """Over the last axis, which stays with length 1; NaN are left out. (numpy's own for NaN is slow on small arrays.)"""
     ordered = np.sort(values, axis=-1)  # NaN come last
-    known = np.maximum(values.shape[-1] - np.isnan(values).sum(axis=-1, keepdims=True), 1)
-    low = np.take_along_axis(ordered, (known - 1) // 2, axis=-1)
-    return 0.5 * (low + np.take_along_axis(ordered, known // 2, axis=-1))
+    count = values.shape[-1]
+    if not np.isnan(ordered[..., -1]).any():
+        low, high = (count - 1) // 2, count // 2
+        return 0.5 * (ordered[..., low : low + 1] + ordered[..., high : high + 1])
+    known = np.maximum(count - np.isnan(values).sum(axis=-1, keepdims=True), 1)
+    low_v = np.take_along_axis(ordered, (known - 1) // 2, axis=-1)
+    return 0.5 * (low_v + np.take_along_axis(ordered, known // 2, axis=-1))
 
 
 def nanmean(values: Singles) -> Floats:

@@ -29,7 +29,7 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 BATCH_CELLS = 10_000
-BATCH_PACKS = (24, 320)
+BATCH_PACKS = (24, 480)
 BATCH_ROWS = 70_000_000
 """Cells x snapshots of a batch: bounds its memory to about 0.4 GB."""
 AMBIENT_S = 60

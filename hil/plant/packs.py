@@ -19,10 +19,10 @@ Rows = NDArray[np.intp]
 
 LOOK_S = 5.0
 """Ordinary packs look their curves up this often."""
-FAST_C_RATE = 10.0
+FAST_C_RATE = 15.0
 """Packs with more current through a cell are stepped finely."""
 REACTS_C, HOT_C = 90.0, 180.0
-STEP_COLD_K, STEP_K, STEP_HOT_K = 4.0, 2.0, 15.0
+STEP_COLD_K, STEP_K, STEP_HOT_K = 6.0, 4.0, 25.0
 """No step warms a cell by more, below REACTS_C, up to HOT_C, and beyond, where nothing is left that a finer one would change."""
 STEP_MIN_S = 0.02
 STEP_SOC = 0.004
@@ -76,8 +76,8 @@ class Packs:
         state = self.state
         limit_a = FAST_C_RATE * self.curves.capacity_ah
         # a short that has just begun shows first in what it is going to draw
-        drawn_s = (self.effects.short_s + self.effects.outside_s).max(axis=1) / self.build.parallel[:, 0]
-        flows = (drawn_s * self.curves.voltage_max_v > limit_a) | (np.abs(through[:, 0]) > limit_a * self.build.parallel[:, 0])
+        drawn_a = ((self.effects.short_s + self.effects.outside_s) * state.voltage_v).max(axis=1) / self.build.parallel[:, 0]
+        flows = (drawn_a > limit_a) | (np.abs(through[:, 0]) > limit_a * self.build.parallel[:, 0])
         rate = np.abs(state.heat_k_per_s)
         warming = np.flatnonzero(rate.max(axis=1) >= EVENT_K_PER_S)
         if warming.size:
