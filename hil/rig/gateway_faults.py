@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from hil.errors import RigError
+from hil.errors import Missing, RigError
 from hil.rig.broker import Broker
 from hil.rig.process import DaemonProcess
 
@@ -107,7 +107,7 @@ class HungLoop:
                 raise RigError("the main thread never waits", where="hung_loop", mend="lower the load of the scenario")
             time.sleep(0.001)
         if self._libc.ptrace(PTRACE_SEIZE, self._pid, None, None) or self._libc.ptrace(PTRACE_INTERRUPT, self._pid, None, None):
-            raise RigError(os.strerror(ctypes.get_errno()), where="hung_loop", mend="run as root, or allow ptrace")
+            raise Missing(os.strerror(ctypes.get_errno()), where="hung_loop", mend="run as root, or allow ptrace")
         os.waitpid(self._pid, WALL)
 
     def end(self, host: Host) -> None:
