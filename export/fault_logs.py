@@ -50,7 +50,7 @@ CARDS = (("LFP", "generic_lfp"), ("LCO", "generic_lco"), ("mAh", "generic_lco"),
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """cause: a word of the vocabulary. cell: 0-based, -1 = none in particular. Times in s since the log's first row,
+    """cause: a word of the vocabulary. cell, probe: 0-based, -1 = none in particular. Times in s since the log's first row,
     None = never. detectable: None where nobody says. runaway_label_s: when the set's own label calls it runaway.
     abuse: something was done to the cell on purpose."""
 
@@ -61,6 +61,7 @@ class Truth:
     detectable: bool | None
     runaway_label_s: float | None
     abuse: bool
+    probe: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ def read_fault_log(path: Path, period_s: float) -> FaultLog:
 def truth_of(set_name: str, told: dict[str, str], cells: int) -> Truth:
     """From the line of tests.csv: one of ours (it has a cause), or one of the measured sets'."""
     if "cause" in told:
-        cell = number(told.get("cell"))
+        cell, probe = number(told.get("cell")), number(told.get("probe"))
         detectable = told.get("detectable", "").strip()
         return Truth(
             cause=told["cause"].strip() or "unknown",
@@ -144,6 +145,7 @@ def truth_of(set_name: str, told: dict[str, str], cells: int) -> Truth:
             detectable={"1": True, "0": False}.get(detectable),
             runaway_label_s=None,
             abuse=told["cause"].strip() != "healthy",
+            probe=int(probe) - 1 if probe is not None and cell is None else -1,
         )
     if set_name in ABUSE:
         onset_s = 0.0 if set_name in FROM_THE_START else number(told.get("fault_second"))

@@ -128,7 +128,7 @@ def scored(log: FaultLog, method: str, alarms: list[Alarm]) -> dict[str, Any]:
         "cause_true": truth.cause,
         "cause": str(gravest.hazard) if gravest is not None else "healthy",
         "detectable": truth.detectable,
-        "cell_right": names_cell(log, loud) if truth.cell >= 0 and log.pack.cells > 1 and loud else None,
+        "cell_right": names_place(log, loud) if max(truth.cell, truth.probe) >= 0 and log.pack.cells > 1 and loud else None,
         "level": LEVELS[max((alarm.level for alarm in right), default=0)],
         "onset_s": truth.onset_s,
         "event_s": truth.event_s,
@@ -154,7 +154,8 @@ def first_at(alarms: list[Alarm], level: int, from_s: float) -> float | None:
     return min(times, default=None)
 
 
-def names_cell(log: FaultLog, alarms: list[Alarm]) -> bool:
-    """Whether one of ``alarms`` names the true cell, or the probe that watches it."""
-    probe = probe_of_cell(log.pack)[log.truth.cell] + 1
-    return any(alarm.cell == log.truth.cell + 1 or (alarm.cell is None and alarm.probe == probe > 0) for alarm in alarms)
+def names_place(log: FaultLog, alarms: list[Alarm]) -> bool:
+    """Whether one of ``alarms`` names the true cell, or the probe that watches it; the true probe where the fault is its own."""
+    truth = log.truth
+    probe = (truth.probe if truth.probe >= 0 else probe_of_cell(log.pack)[truth.cell]) + 1
+    return any(alarm.cell == truth.cell + 1 or (alarm.cell is None and alarm.probe == probe > 0) for alarm in alarms)
