@@ -228,6 +228,7 @@ def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first:
     packs = world.packs
     twin_row = {int(pack): len(cast) + k for k, pack in enumerate(of[len(cast) :])}
     healthy = np.array([row for row in range(len(of)) if row >= len(cast) or cast[row].fault is None])
+    # copies: whoever keeps one episode does not keep its batch
     judged = departures(curves, packs, seen, shared.period_s, twin_row, healthy)
     for i, part in enumerate(cast):
         events_s = packs.state.event_s[i]
@@ -237,8 +238,9 @@ def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first:
             number=first + i, kind=part.kind, fault=part.fault, card=shared.card, parallel=float(part.draw.build.parallel[0, 0]),
             capacity_ah=curves.capacity_ah * float(part.draw.build.parallel[0, 0]), period_s=shared.period_s, sweep_s=part.draw.sweep_s,
             load=part.load, ambient_c=part.draw.ambient_c, cooled=part.draw.cooled, probe_cell=tuple(int(c) for c in world.senses.probe_cell),
-            time_s=seen.time_s, cell_voltage_v=seen.cell_voltage_v[:, i], temperature_c=seen.temperature_c[:, i], current_a=seen.current_a[:, i],
-            voltage_v=seen.voltage_v[:, i], insulation_ohm=seen.insulation_ohm[:, i], gas=seen.gas[:, i], soc=soc[:, i],
+            time_s=seen.time_s, cell_voltage_v=seen.cell_voltage_v[:, i].copy(), temperature_c=seen.temperature_c[:, i].copy(),
+            current_a=seen.current_a[:, i].copy(), voltage_v=seen.voltage_v[:, i].copy(), insulation_ohm=seen.insulation_ohm[:, i].copy(),
+            gas=seen.gas[:, i].copy(), soc=soc[:, i].copy(),
             ran_away=tuple((int(cell), float(events_s[cell])) for cell in ran), hottest_c=float(world.hottest_c[i]),
             sigmas=judged[i][0] if i in judged else float("nan"), quantity=judged[i][1] if i in judged else "",
         )  # fmt: skip

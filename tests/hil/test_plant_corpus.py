@@ -150,3 +150,19 @@ def test_what_cannot_be_done_is_said(arguments, said, tmp_path, capsys):
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+def test_measured_drives_are_mixed_in(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from hil.plant.loads import measured_cycles, use
+
+    pq.write_table(
+        pa.table({"test_time_second": np.arange(0.0, 4000.0, 2.0), "current_ampere": np.full(2000, -7.5)}), tmp_path / "a.parquet"
+    )
+    cycles = measured_cycles(tmp_path, 3.0)
+    assert [cycle[0] for cycle in cycles] == [-2.5]
+    mixed = [use(np.random.default_rng(seed), 7200, cycles) for seed in range(12)]
+    assert any((load == -2.5).sum() > 300 for load in mixed)
+    assert not any((use(np.random.default_rng(seed), 7200) == -2.5).any() for seed in range(12))
