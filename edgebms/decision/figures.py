@@ -133,6 +133,7 @@ def cell_values(snapshot: Snapshot, state: CellState) -> CellValues:
         voltage_v=tuple(snapshot.cell_voltage_v.tolist()),
         soc=tuple(np.round(state.soc, 5).tolist()),
         soh=tuple(np.round(state.soh_capacity, 5).tolist()),
+        temperature_c=tuple(snapshot.temperature_c.tolist()),
     )
 
 

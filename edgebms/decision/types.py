@@ -81,11 +81,12 @@ class Soh(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CellValues(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One entry a cell. soh is the capacity's."""
+    """One entry a cell, and in temperature_c one a probe. soh is the capacity's."""
 
     voltage_v: tuple[Number, ...]
     soc: tuple[Number, ...]
     soh: tuple[Number, ...]
+    temperature_c: tuple[Number, ...]
 
 
 class Evidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -102,7 +102,7 @@ def shows(browser, decision):
 
 
 def test_each_value_on_the_page_is_the_decisions(browser, alarmed):
-    cells = CellValues((*(3.6 + i / 1000 for i in range(CELLS - 1)), None), (0.5,) * CELLS, (None,) * CELLS)
+    cells = CellValues((*(3.6 + i / 1000 for i in range(CELLS - 1)), None), (0.5,) * CELLS, (None,) * CELLS, (24.5, None, 31.0, 24.7))
     decision = lasting(alarmed[-1], cells=cells)
     with Shown() as shown:
         shown.offer(decision)
@@ -135,6 +135,9 @@ def test_each_value_on_the_page_is_the_decisions(browser, alarmed):
         browser.until("document.querySelectorAll('.cell').length === 16 && document.querySelector('.cell').dataset.value !== 'null'")
         assert browser.value("[...document.querySelectorAll('.cell')].map(c => JSON.parse(c.dataset.value))") == list(cells.voltage_v)
         assert browser.value("document.querySelector('.cell:last-child').textContent").endswith("?")
+        browser.value("document.querySelector('#cells-what button:last-child').click()")
+        assert browser.value("[...document.querySelectorAll('.cell')].map(c => JSON.parse(c.dataset.value))") == [24.5, None, 31.0, 24.7]
+        assert browser.value("document.querySelectorAll('.cell')[2].ariaLabel").startswith("Probe 3: 31 °C")
         assert browser.value("[...document.querySelectorAll('#unknown li')].map(l => l.textContent)")[
             : len(decision.quality.warnings)
         ] == list(map(unknown_line, decision.quality.warnings))
@@ -207,7 +210,7 @@ def test_a_viewer_that_comes_late_sees_the_curves_and_the_cells(browser, alarmed
 @pytest.mark.parametrize(("width", "scheme", "packs", "cells"), [(360, "light", 3, 96), (360, "dark", 1, 400), (1280, "dark", 3, 16)])
 def test_no_width_scrolls_sideways_and_both_schemes_are_readable(browser, alarmed, width, scheme, packs, cells):
     names = [f"a-rather-long-name-of-rack-{number}" for number in range(packs)]
-    values = CellValues(*[tuple(3.6 + i / 1e5 for i in range(cells))] * 3)
+    values = CellValues(*[tuple(3.6 + i / 1e5 for i in range(cells))] * 4)
     with Shown(*names, cells=cells) as shown:
         browser.size(width, 800, mobile=width < 500)
         browser.scheme(scheme)
@@ -309,7 +312,7 @@ def test_nothing_is_written_through_it_and_foreign_names_read_nothing(alarmed):
 
 
 def test_a_viewer_that_hangs_is_cut_and_two_hundred_connections_keep_nobody_out(alarmed):
-    cells = CellValues(*[tuple(3.6 + i / 1e6 for i in range(400))] * 3)
+    cells = CellValues(*[tuple(3.6 + i / 1e6 for i in range(400))] * 4)
     with Shown() as shown:
         good, hung = shown.events(), shown.events()
         shown.until(lambda: shown.page.viewers == 2)

@@ -1,10 +1,11 @@
-// The cells of one pack as a grid: colour and number say how far each departs from the middle one.
+// The cells of one pack, or its probes, as a grid: colour and number say how far each departs from the middle one.
 import { element, exact, plain, words } from "./page.js";
 
 const SHOWN = {
-  voltage: { label: "Voltage", field: "voltage_v", unit: "V", least: 0.01, number: (d) => `${signed(d * 1000, 0)}`, step: "mV", factor: 1000 },
-  soc: { label: "Charge", field: "soc", unit: "%", least: 0.02, number: (d) => signed(d * 100, 1), step: "points", factor: 100 },
-  soh: { label: "Health", field: "soh", unit: "%", least: 0.02, number: (d) => signed(d * 100, 1), step: "points", factor: 100 },
+  voltage: { kind: "Cell", label: "Voltage", field: "voltage_v", unit: "V", least: 0.01, number: (d) => `${signed(d * 1000, 0)}`, step: "mV", factor: 1000 },
+  soc: { kind: "Cell", label: "Charge", field: "soc", unit: "%", least: 0.02, number: (d) => signed(d * 100, 1), step: "points", factor: 100 },
+  soh: { kind: "Cell", label: "Health", field: "soh", unit: "%", least: 0.02, number: (d) => signed(d * 100, 1), step: "points", factor: 100 },
+  temperature: { kind: "Probe", label: "Temperature", field: "temperature_c", unit: "°C", least: 2, number: (d) => signed(d, 1), step: "K", factor: 1 },
 };
 const HOLD = 400;
 
@@ -65,16 +66,16 @@ export class Cells {
       button.setAttribute("aria-checked", on);
       button.tabIndex = on ? 0 : -1;
     });
-    const count = pack.cells ? pack.cells.voltage_v.length : pack.head.cells;
-    this.build(count);
-    const view = SHOWN[this.shown];
+    const view = SHOWN[this.shown], probes = view.kind === "Probe";
+    const count = pack.cells ? pack.cells[view.field].length : probes ? pack.head.probes : pack.head.cells;
+    this.build(count, this.shown);
     const values = pack.cells ? pack.cells[view.field] : Array(count).fill(null);
     const middle = median(values);
     const off = values.map((v) => (v === null || middle === null ? null : v - middle));
     const reach = Math.max(view.least, 1.5 * most90(off));
     const known = values.filter((v) => v !== null);
     const least = Math.min(...known), most = Math.max(...known);
-    const alarmed = new Set((pack.decision?.alerts ?? []).map((a) => a.cell));
+    const alarmed = new Set((pack.decision?.alerts ?? []).map((a) => (probes ? a.probe : a.cell)));
     const dense = count > 128;
     this.boxes.forEach((box, i) => {
       const value = values[i], away = off[i];
@@ -89,20 +90,23 @@ export class Cells {
       box.setAttribute("aria-label", this.describe(i));
     });
     const ago = pack.cells ? `; read ${Math.max(0, Math.round(pack.ageOf(pack.cellsAt) / 1000))} s ago` : "";
-    this.legend.textContent = !pack.cells
-      ? "Each cell's values have not come yet."
+    this.legend.textContent = !count
+      ? "This pack has none of them on its bus."
+      : !pack.cells
+      ? "Their values have not come yet."
       : middle === null
         ? `Not known of any cell${ago}.`
-        : `Middle cell ${view.unit === "%" ? `${plain(middle * 100)} %` : `${plain(middle)} ${view.unit}`}; numbers are ${view.step} above (orange) or below it (blue), the deepest colour is ${plain(reach * view.factor)} ${view.step} or more. ▼ lowest, ▲ highest, ! alert, ? not known${ago}.`;
+        : `Middle ${view.kind.toLowerCase()} ${view.unit === "%" ? `${plain(middle * 100)} %` : `${plain(middle)} ${view.unit}`}; numbers are ${view.step} above (orange) or below it (blue), the deepest colour is ${plain(reach * view.factor)} ${view.step} or more. ▼ lowest, ▲ highest, ! alert, ? not known${ago}.`;
     if (this.pointed !== undefined && this.pointed < count) this.detail.textContent = this.describe(this.pointed);
   }
 
-  build(count) {
+  build(count, shown) {
     const side = count > 128 ? 22 : count > 48 ? 44 : 58;
     this.grid.style.setProperty("--side", `${side}px`);
     this.arrange(count, side);
     this.grid.classList.toggle("dense", count > 128);
-    if (this.boxes.length === count) return;
+    if (this.boxes.length === count && this.built === shown) return;
+    this.built = shown;
     const row = element("div");
     row.setAttribute("role", "row");
     this.boxes = Array.from({ length: Math.min(count, HOLD) }, (_, i) => {
@@ -131,10 +135,15 @@ export class Cells {
   }
 
   describe(i) {
-    const { cells } = this.pack;
-    if (!cells) return `Cell ${i + 1}: not known yet`;
+    const { cells } = this.pack, { kind } = SHOWN[this.shown];
+    if (!cells) return `${kind} ${i + 1}: not known yet`;
+    const standing = (this.pack.decision?.alerts ?? []).filter((a) => (kind === "Probe" ? a.probe : a.cell) === i + 1);
+    const alerts = standing.map((a) => `${a.level}: ${words(a.hazard)}`);
+    if (kind === "Probe") {
+      const degrees = cells.temperature_c[i];
+      return [`Probe ${i + 1}: ${degrees === null ? "unknown" : `${plain(degrees)} °C`}`, ...alerts].join(", ");
+    }
     const volts = cells.voltage_v[i], soc = cells.soc[i], soh = cells.soh[i];
-    const alerts = (this.pack.decision?.alerts ?? []).filter((a) => a.cell === i + 1).map((a) => `${a.level}: ${words(a.hazard)}`);
     return [`Cell ${i + 1}: ${volts === null ? "voltage unknown" : `${plain(volts)} V`}`,
       soc === null ? "charge unknown" : `charge ${plain(soc * 100)} %`,
       soh === null ? "health unknown" : `health ${plain(soh * 100)} %`, ...alerts].join(", ");
