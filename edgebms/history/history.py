@@ -1,6 +1,7 @@
-"""What the pack was like: rings at three rates over its snapshots.
+"""What the pack was like: rings at four rates over its snapshots.
 
-Every snapshot for about ten minutes, 10 s means for four hours, 5 min means for a day and more.
+Every snapshot for about ten minutes, 1 s means for six minutes (whatever the snapshots' rate), 10 s means for four hours,
+5 min means for a day and more.
 Memory is bounded and taken once; NaN stays NaN (a mean over no valid value is NaN, never an
 invented one).
 """
@@ -23,10 +24,12 @@ FINE_BYTES = 4 << 20
 """The fine ring holds FINE_S at 10 snapshots a second, fewer seconds where that would be over FINE_BYTES."""
 
 MEANS = ((10.0, 1440), (300.0, 312))
-"""(seconds a mean covers, rows): four hours, twenty-six hours."""
+"""(seconds a mean covers, rows): four hours, twenty-six hours. What ``window`` falls back on."""
+SHORT_MEANS = (1.0, 360)
+"""For questions over minutes that must cost the same at ten snapshots a second as at one."""
 
-CURRENT, VOLTAGE, CELLS = 0, 1, 2
-"""Columns of a row: pack current, pack voltage, then cells, then probes."""
+CURRENT, VOLTAGE, INSULATION, GAS, PRESSURE, COOLANT, CELLS = range(7)
+"""Columns of a row: pack current, pack voltage, what else is read once a pack, then cells, then probes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +37,8 @@ class Window:
     """A stretch of history, oldest first; arrays are views that the next pushes may overwrite.
 
     time_s: (n,) on the loop's clock. cell_voltage_v: (n, cells), temperature_c: (n, probes),
-    current_a, voltage_v: (n,). period_s: seconds that a row is the mean of; 0 = single snapshots.
+    current_a, voltage_v, insulation_ohm, gas, pressure_pa, coolant_c: (n,). period_s: seconds that a row is the mean of;
+    0 = single snapshots.
     """
 
     time_s: NDArray[np.float64]
@@ -42,6 +46,10 @@ class Window:
     temperature_c: Singles
     current_a: Singles
     voltage_v: Singles
+    insulation_ohm: Singles
+    gas: Singles
+    pressure_pa: Singles
+    coolant_c: Singles
     period_s: float
 
     def __len__(self) -> int:
@@ -50,6 +58,22 @@ class Window:
     @property
     def span_s(self) -> float:
         return float(self.time_s[-1] - self.time_s[0]) if len(self.time_s) else 0.0
+
+
+def cut(time_s: NDArray[np.float64], values: Singles, cells: int, period_s: float) -> Window:
+    """Rows (n, columns) as a Window of views."""
+    return Window(
+        time_s=time_s,
+        cell_voltage_v=values[:, CELLS : CELLS + cells],
+        temperature_c=values[:, CELLS + cells :],
+        current_a=values[:, CURRENT],
+        voltage_v=values[:, VOLTAGE],
+        insulation_ohm=values[:, INSULATION],
+        gas=values[:, GAS],
+        pressure_pa=values[:, PRESSURE],
+        coolant_c=values[:, COOLANT],
+        period_s=period_s,
+    )
 
 
 class _Means:
@@ -94,6 +118,7 @@ class History:
         # two copies of float32 a value (see Ring)
         self._fine = Ring(max(600, min(FINE_ROWS, FINE_BYTES // (8 * columns))), columns)
         self._means = tuple(_Means(period_s, rows, columns) for period_s, rows in MEANS)
+        self._short = _Means(*SHORT_MEANS, columns)
         self._row = np.full(columns, np.nan)
         self._finite = np.zeros(columns, dtype=bool)
         self._last_s = -np.inf
@@ -107,12 +132,17 @@ class History:
         row = self._row
         row[CURRENT] = snapshot.current_a.value
         row[VOLTAGE] = snapshot.voltage_v.value
+        row[INSULATION] = snapshot.insulation_ohm.value
+        row[GAS] = snapshot.gas.value
+        row[PRESSURE] = snapshot.pressure_pa.value
+        row[COOLANT] = snapshot.coolant_temperature_c.value
         row[CELLS : CELLS + self.cells] = snapshot.cell_voltage_v
         row[CELLS + self.cells :] = snapshot.temperature_c
         time_s = max(snapshot.time_ns * 1e-9, self._last_s)
         self._last_s = time_s
         self._fine.push(time_s, row)
         np.isfinite(row, out=self._finite)
+        self._short.feed(time_s, row, self._finite)
         for means in self._means:
             means.feed(time_s, row, self._finite)
 
@@ -132,23 +162,16 @@ class History:
         return self._cut(ring, start_s, period_s)
 
     def means(self, seconds: float, period_s: float = 10.0) -> Window:
-        """The last ``seconds`` of the means over ``period_s`` (10 or 300), whatever the fine ring holds."""
-        means = next(means for means in self._means if means.period_s == period_s)
+        """The last ``seconds`` of the means over ``period_s`` (1, 10 or 300), whatever the fine ring holds."""
+        means = next(means for means in (self._short, *self._means) if means.period_s == period_s)
         return self._cut(means.ring, self._last_s - seconds, period_s)
 
     def _cut(self, ring: Ring, start_s: float, period_s: float) -> Window:
         first = ring.since(start_s)
         values = ring.values[first:]
-        return Window(
-            time_s=ring.time_s[first:],
-            cell_voltage_v=values[:, CELLS : CELLS + self.cells],
-            temperature_c=values[:, CELLS + self.cells :],
-            current_a=values[:, CURRENT],
-            voltage_v=values[:, VOLTAGE],
-            period_s=period_s,
-        )
+        return cut(ring.time_s[first:], values, self.cells, period_s)
 
     @property
     def nbytes(self) -> int:
         """Bytes reserved by the rings."""
-        return sum(ring.nbytes for ring in (self._fine, *(means.ring for means in self._means)))
+        return sum(ring.nbytes for ring in (self._fine, self._short.ring, *(means.ring for means in self._means)))
