@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import struct
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
 from edgebms.decision.explain import explain
+from edgebms.decision.types import Decision
 from edgebms.vocabulary import Action
 from hil.report.plot import Line, clock, plot
 from hil.rig.judge import LEVELS, SILENT_S, Check, alert_words
@@ -83,10 +84,10 @@ def body(result: Result) -> str:
 def panels(result: Result) -> list[str]:
     run = result.run
     end_s = run.truth[-1].time_s if run.truth else run.scenario.duration_s
-    marks = sorted((time_s, name) for name, time_s in run.events.items())
-    truth, decisions = run.truth, run.decisions
-    level = [(time_s, float(max((LEVELS.index(alert.level) for alert in d.alerts), default=0))) for time_s, d in decisions]
-    action = [(time_s, float(list(Action).index(d.command.action))) for time_s, d in decisions]
+    marks = sorted((time_s, event_words(run, name)) for name, time_s in run.events.items())
+    truth = run.truth
+    level = said(run, lambda d: float(max((LEVELS.index(alert.level) for alert in d.alerts), default=0)))
+    action = said(run, lambda d: float(list(Action).index(d.command.action)))
     return [
         plot(
             "Cell voltage",
@@ -95,7 +96,7 @@ def panels(result: Result) -> list[str]:
             [
                 Line("lowest, truth", "truth", [(t.time_s, t.cell_min_v) for t in truth]),
                 Line("highest, truth", "truth2", [(t.time_s, t.cell_max_v) for t in truth]),
-                Line("lowest, seen", "seen", [(time_s, number(d.measured.cell_voltage_v.min)) for time_s, d in decisions]),
+                Line("lowest, seen", "seen", said(run, lambda d: number(d.measured.cell_voltage_v.min))),
             ],
             marks,
         ),
@@ -105,7 +106,7 @@ def panels(result: Result) -> list[str]:
             end_s,
             [
                 Line("hottest, truth", "truth", [(t.time_s, t.temperature_max_c) for t in truth]),
-                Line("hottest, seen", "seen", [(time_s, number(d.measured.temperature_c.max)) for time_s, d in decisions]),
+                Line("hottest, seen", "seen", said(run, lambda d: number(d.measured.temperature_c.max))),
             ],
             marks,
         ),
@@ -115,8 +116,8 @@ def panels(result: Result) -> list[str]:
             end_s,
             [
                 Line("current, truth", "truth", [(t.time_s, t.current_a) for t in truth]),
-                Line("charge limit", "limit", [(time_s, d.command.limits.charge_a) for time_s, d in decisions], step=True),
-                Line("discharge limit", "limit", [(time_s, -d.command.limits.discharge_a) for time_s, d in decisions], step=True),
+                Line("charge limit", "limit", said(run, lambda d: d.command.limits.charge_a), step=True),
+                Line("discharge limit", "limit", said(run, lambda d: -d.command.limits.discharge_a), step=True),
             ],
             marks,
         ),
@@ -124,6 +125,28 @@ def panels(result: Result) -> list[str]:
         plot("Alert level", "", end_s, [Line("highest", "seen", level, step=True)], marks, LEVELS),
         plot("Action", "", end_s, [Line("asked for", "seen", action, step=True)], marks, ACTIONS),
     ]
+
+
+def said(run: RunLog, value: Callable[[Decision], float]) -> list[tuple[float, float]]:
+    """A value of each decision over time; a gap from a decision's expiry to the next one."""
+    points: list[tuple[float, float]] = []
+    expires_s = math.inf
+    for time_s, decision in run.decisions:
+        if time_s > expires_s:
+            points.append((expires_s, math.nan))
+        points.append((time_s, value(decision)))
+        expires_s = time_s + decision.expires_ms / 1e3
+    return points
+
+
+def event_words(run: RunLog, name: str) -> str:
+    """``gateway.1`` by what it is: a hung loop."""
+    source, _, rest = name.partition(".")
+    number, _, end = rest.partition(".")
+    faults = {"fault": run.scenario.faults, "bus": run.scenario.bus, "gateway": run.scenario.gateway}.get(source, ())
+    if not number:
+        return name
+    return faults[int(number) - 1].kind.replace("_", " ") + (" ends" if end else "")
 
 
 def inverter(run: RunLog, end_s: float, marks: Sequence[tuple[float, str]]) -> list[str]:
@@ -155,7 +178,7 @@ def story(result: Result) -> str:
             entries.append(f"<dt>{clock(round(time_s, 1))}<dd><pre>{escape(explain(decision))}</pre>")
         before = now
     events = "".join(
-        f"<dt>{clock(round(time_s, 1))}<dd>{escape(name.replace('.', ' '))}"
+        f"<dt>{clock(round(time_s, 1))}<dd>{escape(event_words(result.run, name))}"
         for name, time_s in sorted(result.run.events.items(), key=lambda e: e[1])
     )
     more = f"<p>{len(entries) - 40} more changes are in the NDJSON.</p>" if len(entries) > 40 else ""

@@ -59,7 +59,7 @@ def plot(
         # words that stand close together are told at three heights
         side, shift = ("end", -2) if x(time_s) > WIDTH - 60 else ("start", 2)
         parts.append(
-            f'<text class="word" x="{x(time_s) + shift:.1f}" y="{TOP + 7 + 9 * (i % 3)}" text-anchor="{side}">{escape(spoken(word))}</text>'
+            f'<text class="word" x="{x(time_s) + shift:.1f}" y="{TOP + 7 + 9 * (i % 3)}" text-anchor="{side}">{escape(word)}</text>'
         )
         parts.append(
             f'<line class="mark" x1="{x(time_s):.1f}" x2="{x(time_s):.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"><title>{escape(word)} at {time_s:.1f} s</title></line>'
@@ -70,14 +70,6 @@ def plot(
     parts.append("</svg>")
     legend = " ".join(f'<span class="key {line.css}">{escape(line.name)}</span>' for line in lines)
     return f"<figure><figcaption><b>{escape(title)}</b> {escape(unit)} {legend}</figcaption>{''.join(parts)}</figure>"
-
-
-def spoken(event: str) -> str:
-    """
-    >>> spoken("fault.1"), spoken("bus.1.end"), spoken("runaway")
-    ('fault', 'bus end', 'runaway')
-    """
-    return event.replace(".1", "").replace(".", " ")
 
 
 def thin(points: Points) -> Points:
