@@ -48,7 +48,7 @@ class Browser:
         with contextlib.closing(urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=30)) as answer:
             target = next(entry for entry in json.load(answer) if entry["type"] == "page")
         self.closing = contextlib.ExitStack()
-        connection = websockets.sync.client.connect(target["webSocketDebuggerUrl"], max_size=64 * 2**20, proxy=None)
+        connection = websockets.sync.client.connect(target["webSocketDebuggerUrl"], max_size=64 * 2**20, proxy=None, ping_interval=None)
         self.socket = self.closing.enter_context(connection)
         self.number = 0
         self.said = []

@@ -5,6 +5,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import time
 
 import msgspec
@@ -288,6 +290,31 @@ def test_the_page_of_the_command_line_outlives_a_reload(tmp_path):
             socket.create_connection(("127.0.0.1", other), timeout=5)
         assert not faults(daemon.decisions[-1])
         assert daemon.stop() == 0
+
+
+def test_the_demo_begins_when_somebody_looks(tmp_path):
+    port = tcp_port()
+    command = [sys.executable, "-m", "edgebms.cli.main", "demo", "--speed", "max", "--page", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        end_s = time.monotonic() + 30
+        viewer = None
+        while viewer is None:
+            assert time.monotonic() < end_s
+            try:
+                viewer = socket.create_connection(("127.0.0.1", port), timeout=30)
+            except OSError:
+                time.sleep(0.05)
+        viewer.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        heard = b""
+        while b"The recording has ended" not in heard:
+            more = viewer.recv(1 << 20)
+            assert more
+            heard += more
+        assert b'"seq":0,' in heard, "nothing was missed"
+        assert b"thermal_runaway" in heard
+        viewer.close()
+        told, said = demo.communicate(timeout=30)
+        assert demo.returncode == 0 and "thermal runaway" in told and "Traceback" not in said
 
 
 def test_nothing_is_written_through_it_and_foreign_names_read_nothing(alarmed):
