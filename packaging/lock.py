@@ -20,7 +20,7 @@ LOCK = ROOT / "packaging" / "requirements.txt"
 RELEASES = {"deb12": "3.11", "deb13": "3.13"}
 """Debian's release -> its python3."""
 MACHINES = {"amd64": "x86_64", "arm64": "aarch64"}
-EXTRAS = ("udp",)
+EXTRAS = ("udp", "mcu")
 """Extras of pyproject.toml that a gateway is given besides the runtime."""
 
 
