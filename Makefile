@@ -9,7 +9,7 @@ RIGGING := $(VENV)/.rigging
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test results-fault models bench lint check size cards tune golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo test results-fault models bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -123,6 +123,9 @@ cards: $(TESTING) ## make the catalogue's cards anew from the shared train data
 
 tune: $(TESTING) ## search the filter's constants on the shared train data (prints them)
 	$(BIN)/python -m export.recipes.tune_kalman
+
+codes: $(TESTING) ## the protocol's codes for Python and C, from the vocabulary and firmware_bridge/protocol.toml
+	$(BIN)/python packaging/codes.py
 
 golden: $(TESTING) ## write the golden files again (look at the diff, explain it in the commit)
 	$(BIN)/python tests/golden/make_frames.py
