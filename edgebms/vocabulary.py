@@ -186,3 +186,35 @@ class SequenceStep(enum.StrEnum):
     LOWERING = "lowering"
     OPEN = "open"
     OPENED = "opened"
+
+
+class Family(enum.StrEnum):
+    """What a student can ask about (see ``evidence/queries.py`` for what each answers with)."""
+
+    VOLTAGE_DEVIATION = "voltage_deviation"
+    RESISTANCE_DEVIATION = "resistance_deviation"
+    VOLTAGE_STEPS = "voltage_steps"
+    CELL_SENSOR = "cell_sensor"
+    CHARGE_DIVERGENCE = "charge_divergence"
+    VOLTAGE_LIMITS = "voltage_limits"
+    TEMPERATURE_DEVIATION = "temperature_deviation"
+    THERMAL_RATE = "thermal_rate"
+    PROBE_SENSOR = "probe_sensor"
+    SUM_MISMATCH = "sum_mismatch"
+    CURRENT = "current"
+    PACK_VOLTAGE = "pack_voltage"
+    CHARGE_AGAINST_VOLTAGE = "charge_against_voltage"
+    PACK_WARMING = "pack_warming"
+    INSULATION = "insulation"
+    GAS = "gas"
+    COOLANT = "coolant"
+    COVERAGE = "coverage"
+
+
+class Whom(enum.StrEnum):
+    """Of whom a student asks: the outlier by that measure, the cell that its latest outlier named, that cell's neighbours."""
+
+    PACK = "pack"
+    OUTLIER = "outlier"
+    SUSPECT = "suspect"
+    NEIGHBOURS = "neighbours"

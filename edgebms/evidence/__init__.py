@@ -1,0 +1,1 @@
+"""What can be asked of a pack: pure functions over its history."""

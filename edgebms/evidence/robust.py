@@ -1,0 +1,113 @@
+"""Relative to this pack: robust distances from the other cells, and regressions that say nothing where nothing moved."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+MAD_TO_SIGMA = 1.4826
+SHRINK = 8.0
+"""A pack's own spread counts against the sensors' floor as its number of cells against this."""
+LEAST_OTHERS = 3
+Z_MAX = 1e4
+
+
+def median(values: Floats) -> Floats:
+    """Over the last axis, which stays with length 1; NaN are left out, all NaN = NaN.
+
+    >>> median(np.array([[1.0, np.nan, 3.0, 8.0]]))
+    array([[3.]])
+    """
+    ordered = np.sort(values, axis=-1)  # NaN come last
+    count = ordered.shape[-1]
+    middle: Floats
+    if not np.isnan(ordered[..., -1]).any():
+        middle = 0.5 * (ordered[..., (count - 1) // 2, None] + ordered[..., count // 2, None])
+        return middle
+    known = np.maximum((~np.isnan(values)).sum(axis=-1, keepdims=True), 1)
+    low = np.take_along_axis(ordered, (known - 1) // 2, axis=-1)
+    high = np.take_along_axis(ordered, known // 2, axis=-1)
+    middle = 0.5 * (low + high)
+    return middle
+
+
+def standing(values: Floats, floor: Floats) -> tuple[Floats, Floats]:
+    """How each of n cells stands among them: (z, deviation), each (k, n), for k measures at once.
+
+    values (k, n), NaN = unknown. floor (k, 1) or (k, n): the sensors' own sigma of each value. deviation: distance from the median.
+    z: that over sigma, sigma^2 = (n (1.4826 MAD)^2 + 8 floor^2) / (n + 8) + floor^2. Fewer than three known: unknown.
+    """
+    known = (~np.isnan(values)).sum(axis=-1, keepdims=True)
+    deviation = values - median(values)
+    mad = MAD_TO_SIGMA * median(np.abs(deviation))
+    square = floor * floor
+    sigma = np.sqrt((known * mad * mad + SHRINK * square) / (known + SHRINK) + square)
+    z = np.clip(deviation / sigma, -Z_MAX, Z_MAX)
+    z[np.broadcast_to(known < LEAST_OTHERS, z.shape)] = np.nan
+    return z, deviation
+
+
+class Line(NamedTuple):
+    """Regression of columns on current and time: see ``fit``. Arrays (n,) but the floors, which are for unit noise."""
+
+    mean: Floats
+    at_rest: Floats
+    per_a: Floats
+    per_s: Floats
+    residual: Floats
+    floor_mean: float
+    floor_at_rest: float
+    floor_per_a: float
+    floor_per_s: float
+
+
+def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_s: float) -> Line:
+    """Ridge regression of each column of ``values`` (t, n), no NaN in it, on current and time.
+
+    value = mean + per_a (I - mean I) + per_s (t - mean t) + residual; at_rest = mean - per_a mean I. swing_a, span_s: what counts as
+    little excitation: with a current that swings by less, or rows over less time, the slopes shrink to 0.
+    residual: root mean square. Floors: sigma of each for independent unit noise in the rows.
+    """
+    rows = len(values)
+    mean = values.mean(axis=0)
+    mean_a = float(current_a.mean())
+    moved = np.stack((current_a - mean_a, time_s - float(time_s.mean())))
+    swung = moved @ moved.T
+    swung[0, 0] += rows * swing_a * swing_a
+    swung[1, 1] += rows * span_s * span_s
+    determinant = float(swung[0, 0] * swung[1, 1] - swung[0, 1] * swung[0, 1])
+    inverse = np.array([[swung[1, 1], -swung[0, 1]], [-swung[0, 1], swung[0, 0]]]) / determinant
+    centred = values - mean
+    slope = inverse @ (moved @ centred)
+    centred -= moved.T @ slope
+    floor_a, floor_s = float(np.sqrt(inverse[0, 0])), float(np.sqrt(inverse[1, 1]))
+    floor_mean = 1.0 / float(np.sqrt(rows))
+    return Line(
+        mean=mean,
+        at_rest=mean - slope[0] * mean_a,
+        per_a=slope[0],
+        per_s=slope[1],
+        residual=np.sqrt(np.einsum("ij,ij->j", centred, centred) / rows),
+        floor_mean=floor_mean,
+        floor_at_rest=float(np.hypot(floor_mean, floor_a * mean_a)),
+        floor_per_a=floor_a,
+        floor_per_s=floor_s,
+    )
+
+
+def filled(values: Floats) -> tuple[Floats, Floats]:
+    """(values with what is missing put to its column's mean, share missing of each column (n,)).
+
+    A column of which less than half is known becomes NaN: it is unknown.
+    """
+    missing = np.isnan(values)
+    if not missing.any():
+        return values, np.zeros(values.shape[1])
+    share: Floats = missing.mean(axis=0)
+    known = np.maximum(len(values) - missing.sum(axis=0), 1)
+    mean = np.where(share > 0.5, np.nan, np.where(missing, 0.0, values).sum(axis=0) / known)
+    return np.where(missing | (share > 0.5), mean, values), share

@@ -1,0 +1,1 @@
+"""The reasoner's corpus, training and evaluation."""
