@@ -131,6 +131,7 @@ golden: $(TESTING) ## write the golden files again (look at the diff, explain it
 	$(BIN)/python tests/golden/make_frames.py
 	$(BIN)/python tests/golden/make_decisions.py
 	$(BIN)/python tests/golden/make_readme.py
+	$(BIN)/python tests/firmware_bridge/make_vectors.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
