@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import multiprocessing
 import os
 import tempfile
@@ -64,7 +65,7 @@ def run_all(
     told: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Results in the scenarios' order. jobs: so many at once, 0 = one a core; those on the machine's own clock mostly
-    wait, so twice as many of them. told: called with each result as it comes."""
+    wait, so twice as many of them run beside the others. told: called with each result as it comes."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     jobs = jobs or os.cpu_count() or 1
@@ -72,18 +73,17 @@ def run_all(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, disable=quiet, transient=False) as progress:
         bar = progress.add_task("scenarios", total=len(scenarios))
-        for part, workers in ((False, jobs), (True, 2 * jobs)):
-            wanted = [scenario for scenario in scenarios if scenario.realtime == part]
-            workers = 1 if hardware is not None else workers
-            if not wanted:
-                continue
-            context = multiprocessing.get_context("forkserver")
-            with concurrent.futures.ProcessPoolExecutor(min(workers, len(wanted)), mp_context=context) as pool:
-                futures = {pool.submit(run_one, scenario, seed, traces, kept, None, hardware): scenario for scenario in wanted}
-                for future in concurrent.futures.as_completed(futures):
-                    result = future.result()
-                    results[result.name] = result
-                    if told is not None:
-                        told(result)
-                    progress.update(bar, advance=1, description=result.name[:32].ljust(32))
+        context = multiprocessing.get_context("forkserver")
+        futures = []
+        with contextlib.ExitStack() as pools:
+            parts = [(2 * jobs, [s for s in scenarios if s.realtime]), (jobs, [s for s in scenarios if not s.realtime])]
+            for workers, wanted in parts if hardware is None else [(1, list(scenarios))]:  # there is one bench
+                pool = pools.enter_context(concurrent.futures.ProcessPoolExecutor(workers, mp_context=context))
+                futures += [pool.submit(run_one, scenario, seed, traces, kept, None, hardware) for scenario in wanted]
+            for future in concurrent.futures.as_completed(futures):
+                result = future.result()
+                results[result.name] = result
+                if told is not None:
+                    told(result)
+                progress.update(bar, advance=1, description=result.name[:32].ljust(32))
     return [results[scenario.name] for scenario in scenarios]
