@@ -100,7 +100,7 @@ class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class BusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One live bus.
 
-    name: what ``pack.channel`` names. interface: ``socketcan``, ``slcan``, or any other of python-can.
+    name: what ``pack.channel`` names. interface: ``socketcan``, ``slcan``, ``edgebms_mcu`` (a microcontroller's serial line), or any other of python-can.
     channel: ``can0``, ``/dev/ttyACM0``, ... bitrate in bit/s: for interfaces that set it themselves (SocketCAN's
     is set by the system). transmit: frames may be sent; left out, the gateway listens only. silent_s: a
     link that gives nothing for so long is opened again. options: passed to the interface as they are.
@@ -197,6 +197,25 @@ class CanOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keep_alive_s: Annotated[float, Meta(ge=0, le=3600)] = 10.0
 
 
+class McuOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Advice to the BMS microcontroller at the end of ``bus`` (which needs ``transmit = true``; docs/firmware-bridge.md).
+
+    bus: of interface ``edgebms_mcu``, or a CAN bus. pack: the one that it guards; left out, the only one. gateway_id, mcu_id:
+    as provisioned there. key_file, counter_file: as ``edgebms keys new`` made them. profile: what its firmware was made
+    for, 0 = not looked at. firmware: the oldest that will do. every_s: advice that stays the same is renewed so often.
+    """
+
+    bus: str
+    gateway_id: Annotated[int, Meta(ge=1, le=65535)]
+    mcu_id: Annotated[int, Meta(ge=1, le=65535)]
+    key_file: Annotated[str, Meta(min_length=1)]
+    counter_file: Annotated[str, Meta(min_length=1)]
+    pack: str = ""
+    profile: Annotated[int, Meta(ge=0, le=0xFFFFFFFF)] = 0
+    firmware: Annotated[str, Meta(pattern=r"^[0-9]{1,3}(\.[0-9]{1,3}){0,2}$")] = "0.0.0"
+    every_s: Annotated[float, Meta(ge=0.1, le=10)] = 0.5
+
+
 class MetricsOutlet(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Prometheus text at http://listen/metrics."""
 
@@ -215,6 +234,7 @@ class Outlets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     socket: SocketOutlet | None = None
     mqtt: MqttOutlet | None = None
     can: tuple[CanOutlet, ...] = ()
+    mcu: tuple[McuOutlet, ...] = ()
     metrics: MetricsOutlet | None = None
     page: PageOutlet | None = None
 

@@ -50,6 +50,8 @@ def wanted(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable
         found["metrics"] = ((metrics_at, packs), lambda: metrics(metrics_at, packs, gateway))
     if config.outlet.can:
         found |= inverters(config, gateway)
+    if config.outlet.mcu:
+        found |= microcontrollers(config, gateway)
     if (page_at := outlet.page) is not None:
         found["page"] = ((page_at, config.pack), lambda: page(page_at, config.pack, gateway))
     return found
@@ -98,6 +100,23 @@ def inverters(config: Config, gateway: Gateway) -> dict[str, tuple[object, Calla
         found[f"can-{settings.bus}"] = (
             (settings, packs, config.site),
             lambda settings=settings, packs=packs: CanOut(settings, packs, config.site, gateway),  # type: ignore[misc]
+        )
+    return found
+
+
+def microcontrollers(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable[[], Outlet]]]:
+    """One for each ``[[outlet.mcu]]``."""
+    from edgebms.outlet.mcu_check import check, joined
+
+    check(config)
+    from edgebms.outlet.mcu import Mcu
+
+    found: dict[str, tuple[object, Callable[[], Outlet]]] = {}
+    for settings in config.outlet.mcu:
+        pack, bus = joined(settings, config)
+        found[f"mcu-{settings.bus}"] = (
+            (settings, pack, bus),
+            lambda settings=settings, pack=pack, bus=bus: Mcu(settings, pack, bus, gateway),  # type: ignore[misc]
         )
     return found
 

@@ -30,6 +30,10 @@ def load(path: Path) -> Config:
         from edgebms.outlet.can_check import check
 
         check(config, str(path))
+    if config.outlet.mcu:
+        from edgebms.outlet import mcu_check
+
+        mcu_check.check(config, str(path))
     return config
 
 

@@ -18,7 +18,7 @@ from firmware_bridge.keys import KeyProblem, keep_entry
 SCHEMA = "edgebms.freshness/1"
 BLOCK = 4096
 """Values reserved at once: at ten commands a second one write in seven minutes."""
-RENEW = "the counter cannot go back: change the key (edgebms keys rotate), which starts a new one"
+RENEW = "the counter cannot go back: change the key (edgebms keys new --after), which starts a new one"
 
 
 class Freshness:
@@ -58,6 +58,11 @@ class Freshness:
             return value
 
     @property
+    def upcoming(self) -> int:
+        """What ``next`` would give now, untaken."""
+        return self._next
+
+    @property
     def left(self) -> int:
         """How many values this key has left."""
         return self._last - self._next + 1
@@ -69,7 +74,7 @@ class Freshness:
 
     def _reserve(self) -> None:
         if self._next > self._last:
-            raise KeyProblem("every value has been used", str(self._path), "change the key (edgebms keys rotate)")
+            raise KeyProblem("every value has been used", str(self._path), "change the key (edgebms keys new --after)")
         end = min(self._next + self._block, self._last + 1)
         try:
             _write(self._path, self._fingerprint, end)

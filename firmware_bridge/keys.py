@@ -100,7 +100,7 @@ def new_key(path: Path, number: int = 1) -> Key:
             os.fsync(file.fileno())
         keep_entry(path.parent)
     except FileExistsError:
-        raise KeyProblem("exists", str(path), "name another file, or change the key with edgebms keys rotate") from None
+        raise KeyProblem("exists", str(path), "name another file: a key is never overwritten") from None
     except OSError as error:
         raise KeyProblem(f"cannot be written: {error.strerror}", str(path), "name a folder that exists and that we may write to") from None
     return key

@@ -63,6 +63,7 @@ class Bus:
         self._own_ids: frozenset[tuple[int, bool]] = frozenset()
         self._owner: object = None
         self._watched_ns: dict[tuple[int, bool], int | None] = {}
+        self._taps: dict[tuple[int, bool], Callable[[Frame], None]] = {}
         self._echoes: deque[tuple[int, int, bytes]] = deque(maxlen=256)
         self._conflict_ns: int | None = None
         self._conflict_id = 0
@@ -97,6 +98,14 @@ class Bus:
     def watch(self, key: tuple[int, bool]) -> int | None:
         """When a frame with this (arbitration id, extended) last came; None = not since the first call with it."""
         return self._watched_ns.setdefault(key, None)
+
+    def tap(self, ids: Iterable[tuple[int, bool]], put: Callable[[Frame], None]) -> None:
+        """Frames with these (arbitration id, extended) go to ``put``, which may not wait, and to nobody else."""
+        self._taps = self._taps | dict.fromkeys(ids, put)
+
+    def untap(self, put: Callable[[Frame], None]) -> None:
+        """``put`` gets no more; nothing happens where another has tapped since."""
+        self._taps = {key: standing for key, standing in self._taps.items() if standing != put}
 
     @property
     def conflict(self) -> bool:
@@ -189,6 +198,9 @@ class Bus:
             if own_ids:
                 self._look_for_our_ids(link, frames, own_ids, now_ns)
                 frames = [frame for frame in frames if (frame.arbitration_id, frame.extended) not in own_ids]
+            taps = self._taps
+            if taps:
+                frames = [frame for frame in frames if not tapped(taps, frame)]
             self.counts.overflow += self._inbox.put(frames)
 
     def _look_for_our_ids(self, link: Link, frames: list[Frame], own_ids: frozenset[tuple[int, bool]], now_ns: int) -> None:
@@ -232,6 +244,13 @@ class Bus:
         if self._link is not None and silent_s > self.settings.silent_s:
             found.append(GatewayFault(f"silent.{self.name}", Level.NONE, silent_s, self.settings.silent_s, "s", self._heard_ns, self.packs))
         return tuple(found)
+
+
+def tapped(taps: dict[tuple[int, bool], Callable[[Frame], None]], frame: Frame) -> bool:
+    put = taps.get((frame.arbitration_id, frame.extended))
+    if put is not None:
+        put(frame)
+    return put is not None
 
 
 class _Faults:

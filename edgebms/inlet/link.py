@@ -98,12 +98,16 @@ def open_link(bus: BusConfig, counts: Counts, now_ns: Callable[[], int]) -> Link
         from edgebms.inlet.socketcan import SocketCan
 
         return SocketCan(bus, counts, now_ns)
+    if bus.interface == "edgebms_mcu":
+        from edgebms.inlet.mcu import McuLine
+
+        return McuLine(bus, counts, now_ns)
     from edgebms.inlet.pythoncan import PythonCan
 
     return PythonCan(bus, counts, now_ns)
 
 
-OWN = ("socketcan", "slcan")
+OWN = ("socketcan", "slcan", "edgebms_mcu")
 
 
 def check_bus(bus: BusConfig, where: str) -> None:
@@ -117,6 +121,15 @@ def check_bus(bus: BusConfig, where: str) -> None:
             raise ConfigError(
                 f"{bus.bitrate} bit/s is none of SLCAN's", where=f"{where}.bitrate", mend=f"state one of {', '.join(map(str, SPEEDS))}"
             )
+    if bus.interface == "edgebms_mcu":
+        from importlib.util import find_spec
+
+        if not bus.channel:
+            raise ConfigError(
+                "the line to a microcontroller needs its serial port", where=f"{where}.channel", mend="state it, e.g. /dev/ttyACM0"
+            )
+        if find_spec("cobs") is None or find_spec("cryptography") is None:
+            raise MissingExtra("edgebms_mcu needs cobs and cryptography", where=f"{where}.interface", mend="pip install 'edgebms[mcu]'")
     if bus.interface in OWN:
         return
     from can.interfaces import BACKENDS

@@ -1,0 +1,44 @@
+"""What can never work in ``[[outlet.mcu]]``, said before anything starts."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from edgebms.config import BusConfig, Config, McuOutlet, PackConfig
+from edgebms.errors import ConfigError, MissingExtra
+
+
+def joined(settings: McuOutlet, config: Config) -> tuple[PackConfig, BusConfig]:
+    """The pack that the microcontroller guards, and the bus to it."""
+    bus = next(bus for bus in config.bus if bus.name == settings.bus)
+    return next(pack for pack in config.pack if pack.name == settings.pack) if settings.pack else config.pack[0], bus
+
+
+def check(config: Config, where: str = "config") -> None:
+    """Every ``[[outlet.mcu]]`` of ``config``. Raises ConfigError, MissingExtra."""
+    if find_spec("cobs") is None or find_spec("cryptography") is None:
+        raise MissingExtra("a microcontroller needs cobs and cryptography", where=f"{where}: outlet.mcu", mend="pip install 'edgebms[mcu]'")
+    buses = {bus.name: bus for bus in config.bus}
+    packs = [pack.name for pack in config.pack]
+    for i, settings in enumerate(config.outlet.mcu):
+        here = f"{where}: outlet.mcu[{i}]"
+        bus = buses.get(settings.bus)
+        if bus is None:
+            raise ConfigError(
+                f"no bus is called {settings.bus!r}",
+                where=f"{here}.bus",
+                mend=f"name one of: {', '.join(buses) or 'none yet, add a [[bus]]'}",
+            )
+        if not bus.transmit:
+            raise ConfigError(f"bus {bus.name} only listens", where=f"{here}.bus", mend="set transmit = true in that [[bus]]")
+        if [other.bus for other in config.outlet.mcu].count(settings.bus) > 1:
+            raise ConfigError(f"two microcontrollers on bus {bus.name}", where=f"{here}.bus", mend="give each a bus of its own")
+        if settings.pack and settings.pack not in packs:
+            raise ConfigError(f"no pack is called {settings.pack!r}", where=f"{here}.pack", mend=f"name one of: {', '.join(packs)}")
+        if not settings.pack and len(packs) > 1:
+            raise ConfigError("which pack it guards is not stated", where=f"{here}.pack", mend=f"name one of: {', '.join(packs)}")
+        for other in config.outlet.mcu[:i]:
+            if other.counter_file == settings.counter_file or other.key_file == settings.key_file:
+                raise ConfigError(
+                    "two microcontrollers share a key or a counter", where=f"{here}.key_file", mend="make a key for each: edgebms keys new"
+                )
