@@ -68,6 +68,7 @@ test-faults: $(TESTING) ## faults of links and outlets, injected into a running 
 test-rig: $(TESTING) ## the scenarios of the rig against the real daemon: docs/results-rig.md (SHORT=1: a third of them, HTML=FILE: the report)
 	@packaging/need.sh mosquitto mosquitto || true; packaging/need.sh faketime faketime || true
 	$(BIN)/python -m hil run $(if $(SHORT),--short,--write docs/results-rig.md) $(if $(HTML),--html $(HTML)) $(if $(JUNIT),--junit-xml $(JUNIT))
+	$(BIN)/python -m pytest -q -m slow tests/hil/test_rig_run.py
 
 test-mutants: $(TESTING) ## defects put into a copy of the runtime: the scenarios named for each turn red (SHORT=1: the quick ones)
 	$(BIN)/python -m pytest -q -s -rA -m slow tests/hil/test_mutants.py -k $(if $(SHORT),short,every)
