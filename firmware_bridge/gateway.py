@@ -166,7 +166,7 @@ class SerialGateway:
         if _over(self._beat_ms, now_ms, HEARTBEAT_PERIOD_MS):
             late_ms = now_ms - self._beat_ms - HEARTBEAT_PERIOD_MS if self._beat_ms is not None else 0
             self._beat_ms = now_ms - (late_ms if late_ms < HEARTBEAT_PERIOD_MS else 0)
-            found.append(self.heartbeat(now_ms, deciding=self.adviser.holds(now_ms)))
+            found.append(self._heartbeat(now_ms))
         if self.linked(now_ms) and self.mismatch(next_freshness) is None:
             if _over(self._timed_ms, now_ms, TIME_SYNC_MS):
                 self._timed_ms = now_ms
@@ -181,8 +181,8 @@ class SerialGateway:
                 found.append(message)
         return found
 
-    def heartbeat(self, now_ms: int, *, deciding: bool) -> Message:
-        beat = Heartbeat(now_ms % WRAP, self._own.session, int(deciding), int(self.linked(now_ms)))
+    def _heartbeat(self, now_ms: int) -> Message:
+        beat = Heartbeat(now_ms % WRAP, self._own.session, int(self.adviser.holds(now_ms)), int(self.linked(now_ms)))
         return self._message(Type.HEARTBEAT, codec.pack_heartbeat(beat))
 
     def _hello(self) -> Hello:

@@ -64,12 +64,12 @@ class CanGateway:
         found = []
         if self._beat_ms is None or now_ms - self._beat_ms >= HEARTBEAT_PERIOD_MS:
             self._beat_ms = now_ms
-            found.append(self.heartbeat(now_ms, deciding=self.adviser.holds(now_ms)))
+            found.append(self._heartbeat(now_ms))
         if self.alive(now_ms) and self.clock is not None and (advice := self.adviser.due(now_ms, self.clock)) is not None:
             self._number += 1
             found += [(CAN_ID_ADVICE, data) for data in self._form(advice, self._number)]
         return found
 
-    def heartbeat(self, now_ms: int, *, deciding: bool) -> tuple[int, bytes]:
+    def _heartbeat(self, now_ms: int) -> tuple[int, bytes]:
         data = (now_ms % WRAP).to_bytes(4, "little") + self._gateway_id.to_bytes(2, "little")
-        return CAN_ID_GATEWAY_HEARTBEAT, data + bytes((deciding, self.alive(now_ms)))
+        return CAN_ID_GATEWAY_HEARTBEAT, data + bytes((self.adviser.holds(now_ms), self.alive(now_ms)))

@@ -6,7 +6,6 @@ holds, so a loop that hangs ends the advice like a process that died; and each a
 
 from __future__ import annotations
 
-import contextlib
 import math
 import secrets
 import sys
@@ -108,7 +107,7 @@ class Mcu:
             self._wake.set()
 
     def close(self) -> None:
-        """Say that we decide no more, then nothing."""
+        """Nothing is said any more; the microcontroller drops the advice a second later."""
         self._stop.set()
         self._wake.set()
         self._thread.join(2.0)
@@ -130,9 +129,6 @@ class Mcu:
             except Exception as error:  # whatever it is, the next turn is tried
                 self.failed += 1
                 self._say(f"{type(error).__name__}: {error}")
-        with contextlib.suppress(Exception):  # the line may be gone
-            if self._bus is not None:
-                self._bus.send(self._carrier.last_words(self._now_ns() // 1_000_000))
         for bus in tuple(self._gateway.buses().values()):
             bus.untap(self._put)
         if self._freshness is not None:

@@ -6,7 +6,6 @@ from typing import Protocol
 
 from edgebms.inlet.frame import Frame
 from edgebms.inlet.mcu import TO_OUTLET, as_frame, as_message
-from firmware_bridge.codec import Message
 from firmware_bridge.gateway import Mismatch, SerialGateway
 from firmware_bridge.gateway_can import HEARD, CanGateway
 
@@ -25,10 +24,6 @@ class Carrier(Protocol):
     def hear(self, frame: Frame) -> None: ...
 
     def due(self, now_ms: int, upcoming: int, utc_ms: int | None) -> list[Frame]: ...
-
-    def last_words(self, now_ms: int) -> Frame:
-        """A heartbeat that says that we decide no more."""
-        ...
 
     def mismatch(self, upcoming: int) -> Mismatch | None: ...
 
@@ -51,18 +46,11 @@ class SerialCarrier:
         self._gateway.hear(as_message(frame), frame.time_ns // 1_000_000)
 
     def due(self, now_ms: int, upcoming: int, utc_ms: int | None) -> list[Frame]:
-        return [outgoing(message, now_ms) for message in self._gateway.due(now_ms, upcoming, utc_ms)]
-
-    def last_words(self, now_ms: int) -> Frame:
-        return outgoing(self._gateway.heartbeat(now_ms, deciding=False), now_ms)
+        return [as_frame(message, now_ms * 1_000_000) for message in self._gateway.due(now_ms, upcoming, utc_ms)]
 
     @property
     def protection(self) -> int:
         return self._gateway.state.faults if self._gateway.state is not None else 0
-
-
-def outgoing(message: Message, now_ms: int) -> Frame:
-    return as_frame(message, now_ms * 1_000_000)
 
 
 class CanCarrier:
@@ -81,10 +69,6 @@ class CanCarrier:
     def due(self, now_ms: int, upcoming: int, utc_ms: int | None) -> list[Frame]:
         del upcoming, utc_ms  # no handshake and no time of day on CAN
         return [Frame(now_ms * 1_000_000, identifier, data) for identifier, data in self._gateway.due(now_ms)]
-
-    def last_words(self, now_ms: int) -> Frame:
-        identifier, data = self._gateway.heartbeat(now_ms, deciding=False)
-        return Frame(now_ms * 1_000_000, identifier, data)
 
     def mismatch(self, upcoming: int) -> Mismatch | None:
         del upcoming
