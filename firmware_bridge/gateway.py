@@ -59,7 +59,7 @@ class Mismatch(NamedTuple):
 
 def mismatch(hello: Hello, expected: Expected, key_id: int, next_freshness: int) -> Mismatch | None:
     """Why a microcontroller that says ``hello`` is given no advice."""
-    firmware = hello[5:8]
+    firmware = (hello.firmware_major, hello.firmware_minor, hello.firmware_patch)
     if hello.role != Role.MCU:
         return Mismatch("other_mcu", "another gateway is on this line", hello.role, Role.MCU)
     if not hello.version_min <= VERSION <= hello.version_max:
