@@ -80,12 +80,13 @@ class PackConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Students(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The learned models. state: a name in models/ or a path to an ONNX file; "" = filter alone.
+    """The learned models, each a name in models/ or a path to an ONNX file. state: "" = filter alone; reasoner: "" = none.
 
     deadline_ms: from a snapshot's last frame; what is not there by then is left out of the decision.
     """
 
     state: str = "state"
+    reasoner: str = ""
     deadline_ms: Positive = 8.0
 
 

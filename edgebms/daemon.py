@@ -195,7 +195,9 @@ class Daemon:
         if self._deadline_ms != config.students.deadline_ms or self._worker.hangs:
             self._worker, self._deadline_ms = Worker(self._clock, config.students.deadline_ms / 1e3), config.students.deadline_ms
         # a clock that stands still while a student thinks has no deadline
-        return build_lines(config, ask_inline if isinstance(self._clock, RigClock) else self._worker.ask)
+        if isinstance(self._clock, RigClock):
+            return build_lines(config, ask_inline)
+        return build_lines(config, self._worker.ask, self._worker.late)
 
     def _make_loop(self) -> Loop:
         return Loop(self._lines.values(), self._clock, self._emit, self._clock.now_ns, self._faults)

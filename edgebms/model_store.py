@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -42,8 +42,22 @@ def model_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).resolve().parent.parent / "models"
 
 
-def open_model(name: str, kind: str) -> tuple[ModelCard, bytes]:
-    """The card and the bytes of model ``name`` (in models/, or a path that ends in .onnx). Raises ModelError."""
+class AnyCard(Protocol):
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def sha256(self) -> str: ...
+
+
+Card = TypeVar("Card", bound=AnyCard)
+
+
+def open_checked(name: str, kind: str, card_type: type[Card]) -> tuple[Card, bytes, Path]:
+    """The card, the bytes and the card's path of model ``name`` (in models/, or a path that ends in .onnx), whose hash is its card's.
+
+    Raises ModelError.
+    """
     path = Path(name) if name.endswith(".onnx") else model_folder() / f"{name}.onnx"
     card_path = path.with_suffix(".json")
     try:
@@ -55,7 +69,7 @@ def open_model(name: str, kind: str) -> tuple[ModelCard, bytes]:
             mend='name a model in models/, or state = "" for the filter alone',
         ) from None
     try:
-        card = msgspec.json.decode(card_text, type=ModelCard)
+        card = msgspec.json.decode(card_text, type=card_type)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelError(f"is no model card: {error}", where=str(card_path), mend="export the model again (make models)") from None
     if card.kind != kind:
@@ -67,6 +81,12 @@ def open_model(name: str, kind: str) -> tuple[ModelCard, bytes]:
             where=str(path),
             mend="the file was changed or torn: install it again, or export again",
         )
+    return card, model, card_path
+
+
+def open_model(name: str, kind: str) -> tuple[ModelCard, bytes]:
+    """A state student: its card and its bytes. Raises ModelError."""
+    card, model, card_path = open_checked(name, kind, ModelCard)
     width = len(card.features)
     if not all(len(row) == width for row in (card.centre, card.scale, card.domain_low, card.domain_high)):
         raise ModelError(

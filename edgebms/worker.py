@@ -25,6 +25,19 @@ class Ask(Protocol):
     def __call__(self, work: Callable[[], T], since_ns: int) -> tuple[ReasonerStatus, T | None]: ...
 
 
+Late = Callable[[int], bool]
+"""``late(since_ns)``: whether the time of the snapshot received then is nearly up, so that a student must come to its end."""
+
+NEARLY = 0.6
+"""Share of the deadline after which a student is told to come to its end."""
+
+
+def never(since_ns: int) -> bool:
+    """Replay: time is never up."""
+    del since_ns
+    return False
+
+
 def ask_inline(work: Callable[[], T], since_ns: int) -> tuple[ReasonerStatus, T | None]:
     """Replay: no deadline, so that a log always gives the same decisions."""
     del since_ns
@@ -60,6 +73,10 @@ class Worker:
             job = self._job
             if job is not None:
                 job.run()
+
+    def late(self, since_ns: int) -> bool:
+        """See ``Late``."""
+        return self._clock.now_ns() - since_ns > NEARLY * self._deadline_ns
 
     def ask(self, work: Callable[[], T], since_ns: int) -> tuple[ReasonerStatus, T | None]:
         if self.hangs:

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 
 class Bundle(NamedTuple):
     """The answer. values, relatives (4,): physical and relative to this pack, NaN = unknown, in the order of ``queries.ANSWERS``.
-    cell: 0-based cell that it is about, -1 = the pack, or nobody is known to stand out."""
+    cell: 0-based cell that it is about (for neighbours: theirs), -1 = the pack, or nobody is known to stand out."""
 
     query: Query
     cell: int
@@ -58,7 +58,7 @@ def measure(query: Query, past: Past, suspect: int = -1) -> Bundle:
         return unknown(query) if answer is None else Bundle(query, -1, *answer)
     found = measured_profile(past, query.family, query.window_s)
     if found is None:
-        return unknown(query, suspect if query.whom is Whom.SUSPECT else -1)
+        return unknown(query, -1 if query.whom is Whom.OUTLIER else suspect)
     if query.whom is Whom.OUTLIER:
         place = found.outlier()
         if place < 0:
@@ -67,13 +67,13 @@ def measure(query: Query, past: Past, suspect: int = -1) -> Bundle:
         return Bundle(query, cell, found.values[:, place], found.relatives[:, place])
     place = suspect if found.cells or suspect < 0 else int(past.scale.probe_of_cell[suspect])
     if place < 0:
-        return unknown(query, suspect if query.whom is Whom.SUSPECT else -1)
+        return unknown(query, suspect)
     if query.whom is Whom.SUSPECT:
         return Bundle(query, suspect, found.values[:, place], found.relatives[:, place])
     beside = [at for at in (place - 1, place + 1) if 0 <= at < len(found.score)]
     if not beside:
-        return unknown(query)
-    return Bundle(query, -1, found.values[:, beside].mean(axis=1), found.relatives[:, beside].mean(axis=1))
+        return unknown(query, suspect)
+    return Bundle(query, suspect, found.values[:, beside].mean(axis=1), found.relatives[:, beside].mean(axis=1))
 
 
 def measured_profile(past: Past, family: Family, window_s: float) -> Profile | None:

@@ -85,7 +85,8 @@ def fit_bins(samples: Floats) -> Floats:
         known = np.arcsinh(np.linspace(-30.0, 30.0, 64))
     half = BINS // 2
     shares = (np.arange(half) + 0.5) / half
-    centres = np.sort(np.concatenate((np.quantile(known, shares), np.linspace(*np.quantile(known, (TAIL, 1.0 - TAIL)), half))))
+    low, high = (float(np.quantile(known, share)) for share in (TAIL, 1.0 - TAIL))
+    centres: Floats = np.sort(np.concatenate((np.quantile(known, shares), np.linspace(low, high, half))))
     for place in range(1, BINS):
         centres[place] = max(centres[place], centres[place - 1] + LEAST_GAP)
     return centres

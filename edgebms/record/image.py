@@ -27,9 +27,11 @@ from edgebms.cellcard import CellCard
 from edgebms.errors import StateError
 from edgebms.estimator.cell_model import CellModel
 from edgebms.estimator.student import StateStudent
+from edgebms.evidence.past import Scale
 from edgebms.guard.limits import LimitRow
 from edgebms.history.ring import Ring
 from edgebms.loop import PackLine
+from edgebms.reasoner.student import ReasoningStudent
 from edgebms.telemetry.assembler import Assembler
 from edgebms.telemetry.profile import Profile
 
@@ -37,6 +39,8 @@ CONSTANT = (
     CellCard,
     Profile,
     StateStudent,
+    ReasoningStudent,
+    Scale,
     LimitRow,
     msgspec.Struct,
     type,

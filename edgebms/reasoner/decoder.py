@@ -1,0 +1,99 @@
+"""One interrogation: the student asks, the runtime measures, until the student commits to a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebms.evidence.measure import Bundle, measure
+from edgebms.evidence.past import Past
+from edgebms.evidence.queries import QUERIES
+from edgebms.reasoner.grammar import CAUSE_TOKENS, Trace
+from edgebms.reasoner.language import CAP, FIRST_QUERY, TOKENS
+from edgebms.reasoner.quantiser import prompt
+from edgebms.reasoner.student import ReasoningStudent
+
+Singles = NDArray[np.float32]
+Floats = NDArray[np.float64]
+
+_CAUSES = np.array(CAUSE_TOKENS)
+HEALTHY = 0
+"""Place of healthy among the causes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Interrogation:
+    """trace: done. bundles: the answers in order. chances (causes,): the student's probabilities when it committed."""
+
+    trace: Trace
+    bundles: tuple[Bundle, ...]
+    chances: Floats
+
+
+def interrogate(
+    student: ReasoningStudent, past: Past, *, suspicious: bool = False, cap: int = CAP, late: Callable[[], bool] = lambda: False
+) -> Interrogation:
+    """suspicious: no glance; a pack is called healthy only after ``cap`` questions. late: time is up, ask no more.
+
+    Whatever the weights, the trace is well-formed: only words that the grammar allows are chosen from, NaN logits count as the lowest.
+    """
+    trace = Trace(cap)
+    bundles: list[Bundle] = []
+    logits = student.begin(prompt(past.scale.chemistry, past.scale.cells))
+    while True:
+        chances = softmax(logits[_CAUSES])
+        likely = int(chances.argmax())
+        may_ask = [] if late() else trace.may_ask()
+        if not may_ask or commits(student, logits, chances, likely, may_ask, len(bundles), suspicious):
+            break
+        place = may_ask[int(usable(logits[FIRST_QUERY : FIRST_QUERY + len(QUERIES)])[may_ask].argmax())]
+        bundle = measure(QUERIES[place], past, trace.suspect)
+        trace.ask(place, bundle.cell)
+        bundles.append(bundle)
+        logits = student.step(student.quantiser.mix(place, bundle.relatives))
+    while not trace.done:
+        allowed = CAUSE_TOKENS if not trace.words else trace.allowed()
+        token = allowed[int(usable(logits[list(allowed)]).argmax())]
+        trace.say(token)
+        if not trace.done:
+            one = np.zeros(len(TOKENS), dtype=np.float32)
+            one[token] = 1.0
+            logits = student.step(one)
+    return Interrogation(trace, tuple(bundles), chances)
+
+
+def commits(
+    student: ReasoningStudent, logits: Singles, chances: Floats, likely: int, may_ask: list[int], asked: int, suspicious: bool
+) -> bool:
+    """Whether it is time for the verdict."""
+    card = student.card
+    chance = float(chances[likely])
+    if asked == 0 or (suspicious and likely == HEALTHY):
+        return False
+    if chance >= card.commit:
+        return True
+    if likely == HEALTHY and asked >= card.glance_queries and chance >= card.glance:
+        return True
+    if card.stop_bias is None:
+        return False
+    asks = usable(logits[FIRST_QUERY : FIRST_QUERY + len(QUERIES)])[may_ask].max()
+    return float(usable(logits[_CAUSES]).max()) + card.stop_bias >= float(asks)
+
+
+def usable(logits: Singles) -> Singles:
+    """NaN as the lowest of all."""
+    return np.where(np.isnan(logits), np.float32(-np.inf), logits)
+
+
+def softmax(logits: Singles) -> Floats:
+    """Probabilities; even ones where nothing is finite."""
+    known = usable(logits).astype(float)
+    top = known.max()
+    if not np.isfinite(top):
+        return np.full(len(known), 1.0 / len(known))
+    weights = np.exp(known - top)
+    chances: Floats = weights / weights.sum()
+    return chances

@@ -1,0 +1,120 @@
+"""One pack's reasoner: when to ask, and what to make of one interrogation after the other."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edgebms.evidence.baseline import WATCHED, Baseline
+from edgebms.evidence.measure import Bundle
+from edgebms.evidence.past import Past, Scale
+from edgebms.evidence.queries import ANSWERS
+from edgebms.history.history import History
+from edgebms.reasoner.decoder import Interrogation, interrogate
+from edgebms.reasoner.language import CAUSES
+from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
+from edgebms.reasoner.verdict import Asked, Observed, Verdict
+from edgebms.vocabulary import Cause, Level, ReasonerStatus
+from edgebms.worker import Ask, Late, never
+
+CALM_S, SUSPICIOUS_S = 10.0, 2.0
+"""Time between two interrogations of a pack that looked healthy, and of one that did not."""
+AGREE = 2
+"""Interrogations in a row that must name the same cause and cell before it is more than a watch."""
+STALE_S = 60.0
+"""A verdict older than this agrees with nothing."""
+DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
+
+
+class Reasoner:
+    """``step`` after each snapshot; no clock, no I/O. ask: runs the student, inline or bounded by the deadline.
+
+    late: whether time is up for the snapshot received at that instant, ns (never in replay): then no more is asked.
+    """
+
+    def __init__(self, student: ReasoningStudent, scale: Scale, ask: Ask, late: Late = never) -> None:
+        self._student, self._scale, self._ask, self._late = student, scale, ask, late
+        self.baseline = Baseline()
+        self._due_ns = 0
+        self._suspicious = False
+        self._named: tuple[Cause, int] | None = None
+        self._agreed = 0
+        self._spoke_ns = 0
+
+    def step(self, history: History, time_ns: int) -> tuple[ReasonerStatus, Verdict | None]:
+        """(OK, verdict) where one was due and came; else why there is none."""
+        if time_ns < self._due_ns:
+            return ReasonerStatus.SKIPPED, None
+        past = Past.of(history, self._scale)
+        suspicious = self._suspicious
+
+        def work() -> tuple[Interrogation, bool]:
+            found = interrogate(self._student, past, suspicious=suspicious, late=lambda: self._late(time_ns))
+            cause = found.trace.cause
+            borne_out = found.trace.cell >= 0 or cause not in WATCHED or self.baseline.bears_out(cause, past)
+            return found, borne_out
+
+        status, result = self._ask(work, time_ns)
+        if status is not ReasonerStatus.OK or result is None:
+            self._due_ns = time_ns + round(SUSPICIOUS_S * 1e9)
+            return status, None
+        verdict = self._conclude(*result, time_ns)
+        self._suspicious = verdict.cause not in DOUBT
+        self._due_ns = time_ns + round((SUSPICIOUS_S if self._suspicious else CALM_S) * 1e9)
+        return status, verdict
+
+    def settle(self, history: History, time_ns: int) -> None:
+        """What may wait until the decision has left: the pack's slow history learns from a pack that looks healthy."""
+        if not self._suspicious:
+            self.baseline.learn(Past.of(history, self._scale), time_ns / 1e9)
+
+    def _conclude(self, found: Interrogation, borne_out: bool, time_ns: int) -> Verdict:
+        trace, card = found.trace, self._student.card
+        cause, cell = trace.cause, trace.cell
+        chance = float(found.chances[CAUSES.index(cause)])
+        named = (cause, cell)
+        fresh = time_ns - self._spoke_ns <= STALE_S * 1e9
+        self._agreed = self._agreed + 1 if named == self._named and fresh else 1
+        self._named, self._spoke_ns = named, time_ns
+        level = severity(card, cause, trace.severity, chance)
+        if self._agreed < AGREE or not borne_out:
+            level = min(level, Level.WATCH)
+        return Verdict(
+            cause=cause,
+            cell=cell,
+            severity=level,
+            time_to_critical_s=trace.to_critical_s if level >= Level.WARNING else math.inf,
+            confidence=card.confidences[trace.confidence_bin],
+            trace=tuple(asked(bundle) for bundle in found.bundles),
+        )
+
+    def state(self) -> dict[str, Any]:
+        """What must survive a restart: the pack's slow history."""
+        return self.baseline.state()
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Put ``state()`` back. Raises ValueError, KeyError where it is another version's."""
+        self.baseline.restore(state)
+
+
+def severity(card: ReasonerCard, cause: Cause, said: Level, chance: float) -> Level:
+    """What the student said, as far as the card's thresholds let it."""
+    if cause is Cause.HEALTHY:
+        return Level.NONE
+    if chance >= card.warning.get(cause.value, card.warning[""]):
+        return said
+    return min(said, Level.WATCH if chance >= card.watch.get(cause.value, card.watch[""]) else Level.NONE)
+
+
+def asked(bundle: Bundle) -> Asked:
+    """An answer as the decision tells it: ``query`` says whom it is about, ``voltage_deviation_of_outlier``."""
+    query = bundle.query
+    return Asked(
+        query=f"{query.family}_of_{query.whom}",
+        cell=bundle.cell,
+        window_s=query.window_s,
+        observed=tuple(
+            Observed(number.name, float(value), number.unit, float(relative))
+            for number, value, relative in zip(ANSWERS[query.family], bundle.values, bundle.relatives, strict=True)
+        ),
+    )
