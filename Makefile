@@ -76,6 +76,9 @@ test-mutants: $(TESTING) ## defects put into a copy of the runtime: the scenario
 test-load: $(TESTING) ## the daemon at 1,600 frames/s and 96 cells a pack on one core: nothing lost, latency to each outlet, memory (SHORT=1: 18 s)
 	$(BIN)/python tests/load/run.py $(if $(SHORT),--seconds 18,--write docs/results-load.md)
 
+test-mcu-load: $(TESTING) ## a microcontroller's line of 11,520 and 92,160 bytes/s: throughput, latency, the daemon's share of a core (SHORT=1: 5 s a row)
+	$(BIN)/python tests/firmware_bridge/load.py $(if $(SHORT),--short,--write docs/results-firmware.md)
+
 test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a test or explained (SHORT=1: a sample)
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
 

@@ -102,7 +102,7 @@ def describe_bus(bus: Bus, traffic: Traffic) -> Iterator[Finding]:
     bits = traffic.bits.get(bus.name, 0)
     load = (
         f", about {100 * STUFFING * bits / traffic.seconds / bus.settings.bitrate:.0f} % of {bus.settings.bitrate} bit/s"
-        if bus.settings.bitrate
+        if bus.settings.bitrate and bus.settings.interface != "edgebms_mcu"
         else ""
     )
     counts = bus.counts

@@ -14,7 +14,22 @@ from importlib import import_module
 from edgebms import __version__
 from edgebms.errors import EdgebmsError
 
-VERBS = ("run", "replay", "demo", "check", "explain", "fit", "schema", "bench", "health", "audit", "acknowledge", "selftest", "status", "keys")
+VERBS = (
+    "run",
+    "replay",
+    "demo",
+    "check",
+    "explain",
+    "fit",
+    "schema",
+    "bench",
+    "health",
+    "audit",
+    "acknowledge",
+    "selftest",
+    "status",
+    "keys",
+)
 
 EPILOG = """exit codes:
   0 done                     3 bad configuration or limits file   6 bad log file

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     stop.set()
     after = status()
     rows = [row_of(sight, begun, after) for sight in sights]
-    rows += [can_row(outlet.name, counted, after) for outlet in after.outlets if outlet.name.startswith("can-")]
+    rows += [can_row(outlet.name, counted, after) for outlet in after.outlets if outlet.name.startswith(("can-", "mcu-"))]
     rows += [missing_row(name, after) for name in wanted_names(config) if name not in {row[0] for row in rows}]
     print(table(rows))
     return 0 if all(row[1] == "ok" for row in rows if row[1] != "-") else 1
@@ -131,7 +131,7 @@ def wanted_names(config: Config) -> list[str]:
     outlet = config.outlet
     names = ["ndjson"]
     names += [name for name in ("socket", "mqtt", "metrics", "page") if getattr(outlet, name) is not None]
-    return names + [f"can-{entry.bus}" for entry in outlet.can]
+    return names + [f"can-{entry.bus}" for entry in outlet.can] + [f"mcu-{entry.bus}" for entry in outlet.mcu]
 
 
 UNSEEN = {
@@ -162,14 +162,14 @@ def row_of(sight: Sight, begun: Any, after: Status) -> Row:
 
 
 def can_row(name: str, before: Status, after: Status) -> Row:
-    """Frames cannot be read back from the bus: the daemon counts what it sent, and says what is wrong."""
+    """Frames and advice cannot be read back from the bus: the daemon counts what it sent, and says what is wrong."""
     counts = [outlet.sent or 0 for status in (before, after) for outlet in status.outlets if outlet.name == name]
     sent = counts[-1] - counts[0] if len(counts) == 2 else 0
     faults = [fault for outlet in after.outlets if outlet.name == name for fault in outlet.faults]
     if sent and not faults:
         return name, "ok", f"{sent} frames sent", "-", ""
     if not sent:
-        down = [bus for bus in after.buses if f"can-{bus.name}" == name and not bus.up]
+        down = [bus for bus in after.buses if bus.name == name.partition("-")[2] and not bus.up]
         why = f"nothing was sent: the bus is down: {down[0].problem}" if down else "nothing was sent"
         return (
             name,

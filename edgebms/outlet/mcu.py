@@ -93,8 +93,8 @@ class Mcu:
         return self._adviser.sent
 
     @property
-    def counts(self) -> dict[str, int]:
-        """What became of them: accepted, unanswered, and refused by the microcontroller's reason."""
+    def advice_counts(self) -> dict[str, int]:
+        """What became of them (for metrics): accepted, unanswered, and refused by the microcontroller's reason."""
         adviser = self._adviser
         refused = {Verdict(code).name.lower() if code in set(Verdict) else str(code): count for code, count in adviser.refused.items()}
         return {"accepted": adviser.accepted, "unanswered": adviser.unanswered} | refused

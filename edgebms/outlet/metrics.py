@@ -200,10 +200,15 @@ class Metrics(Collector):
         troubles = CounterMetricFamily(
             "edgebms_outlet_troubles", "Decisions that an outlet dropped or failed at", labels=["outlet", "kind"]
         )
+        advice = CounterMetricFamily(
+            "edgebms_mcu_advice", "Advice to a microcontroller, by what became of it", labels=["outlet", "verdict"]
+        )
         for name, outlet in dict(self._gateway.outlets()).items():
             for what in OUTLET_COUNTS:
                 troubles.add_metric([name, what], getattr(outlet, what))
-        yield troubles
+            for what, count in getattr(outlet, "advice_counts", {}).items():
+                advice.add_metric([name, what], count)
+        yield from (troubles, advice)
 
 
 class _Pack:

@@ -32,6 +32,8 @@ class Mcu:
         self.store = store if store is not None else {"resets": 0, "freshness": {}, "open": False}
         self.volts, self.degrees, self.current_a, self.faults = [3.7] * cells, [25.0] * probes, -5.0, 0
         self.accepted, self.judged, self.messages, self.payloads = [], [], [], []
+        self.ages = {}
+        """id of the advice -> how old it was when it was accepted, in ms."""
         self.gateway_session = None
         self.muted = False
         self.reset(0)
@@ -125,6 +127,7 @@ class Mcu:
             return Verdict.NOT_LINKED
         self.store["freshness"][advice.key_id] = advice.freshness
         self.accepted.append((now_ms, advice))
+        self.ages[id(advice)] = self.age_ms(advice, now_ms)
         self.advice = advice
         if advice.mode == Mode.COMMAND:
             if advice.action == Action.OPEN_CONTACTORS and not self.store["open"]:
@@ -202,8 +205,10 @@ class Line:
         self.path, self.mcu, self.rate, self.spoil = path, mcu, rate, spoil
         self.chance = random.Random(seed)
         self.lock = threading.Lock()
-        self.up = self.down = 0
+        self.up = self.down = self.queued = 0
         """Bytes."""
+        self.left = []
+        """(sweep, when its last byte left, ns)"""
         self.plug_in()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -252,6 +257,7 @@ class Line:
     def _run(self):
         at_s = time.monotonic()
         room_up = room_down = 64.0
+        marks = []
         while not self._stop.wait(0.002):
             now_s = time.monotonic()
             if self.rate:
@@ -268,13 +274,20 @@ class Line:
                         self.down += len(got)
                         room_down -= len(got)
                         self.mcu.hear(self.spoiled(got), self.now_ms())
-                self.pending += self.spoiled(self.mcu.tick(self.now_ms()))
+                sweep = self.mcu.sweep
+                said = self.spoiled(self.mcu.tick(self.now_ms()))
+                self.pending += said
+                self.queued += len(said)
+                if self.mcu.sweep != sweep:
+                    marks.append((self.queued, self.mcu.sweep))
                 part = self.pending[: int(room_up)] if self.rate else self.pending
                 with contextlib.suppress(OSError):  # nobody has the port open: a UART sends all the same
                     gone = os.write(self.master, part) if part else 0
                     self.up += gone
                     room_up -= gone
                     self.pending = self.pending[gone:]
+                    while marks and marks[0][0] <= self.up:
+                        self.left.append((marks.pop(0)[1], time.monotonic_ns()))
                 if len(self.pending) > 8192:
                     self.pending = self.pending[-2048:]
 

@@ -147,7 +147,7 @@ def test_our_own_clock_wraps():
     world.mcu.reset(world.now_ms)
     world.run(4000)
     assert {verdict for verdict, _ in world.mcu.judged} == {Verdict.ACCEPTED}
-    assert world.gateway.round_trip_ms == 0
+    assert world.gateway.round_trip_ms <= 10
 
 
 def test_sequence_numbers_wrap():
