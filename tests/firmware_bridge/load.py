@@ -18,8 +18,8 @@ from typing import NamedTuple
 sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parent)]
 
 import numpy as np  # noqa: E402
-from adapter import Process
-from mcu_model import Line, Mcu
+from adapter import Process  # noqa: E402
+from mcu_model import Line, Mcu  # noqa: E402
 
 from firmware_bridge.codes import Verdict  # noqa: E402
 from firmware_bridge.freshness import begin_counter  # noqa: E402
