@@ -1,0 +1,148 @@
+"""The reasoner in a pack's line: whatever its weights, its decisions are well-formed, and nothing it does delays or breaks the line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from jsonschema import Draft202012Validator
+from random_student import save_student
+from snapshots import make_snapshot
+
+from edgebms.assembly import build_lines
+from edgebms.config import Config, PackConfig, Students
+from edgebms.decision.explain import explain
+from edgebms.decision.types import Decision, encode
+from edgebms.errors import ModelError
+from edgebms.evidence.baseline import Baseline
+from edgebms.evidence.past import Past, Scale
+from edgebms.reasoner.decoder import interrogate
+from edgebms.reasoner.language import CAP
+from edgebms.reasoner.student import load_reasoner
+from edgebms.telemetry.snapshot import Snapshot
+from edgebms.vocabulary import Cause, ReasonerStatus
+from edgebms.worker import ask_inline
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "edgebms/decision/decision.schema.json").read_text(encoding="utf-8"))
+CELLS, PROBES = 16, 4
+
+
+def config(student: Path, probes: int = PROBES) -> Config:
+    pack = PackConfig(name="pack", profile="edgebms", card="lg_hg2", cells=CELLS, probes=probes)
+    return Config(pack=(pack,), students=Students(state="", reasoner=str(student)))
+
+
+def snapshots(count: int, probes: int = PROBES, seed: int = 0, holes: float = 0.0) -> list[Snapshot]:
+    rng = np.random.default_rng(seed)
+    made = []
+    for i in range(count):
+        current = 2.0 * np.sin(i / 20)
+        volts = 3.7 + 0.03 * current / 2 + 1e-3 * rng.standard_normal(CELLS)
+        warm = 25 + 0.1 * rng.standard_normal(probes)
+        volts[rng.random(CELLS) < holes] = np.nan
+        warm[rng.random(probes) < holes] = np.nan
+        made.append(make_snapshot(CELLS, probes, seq=i, time_s=float(i), voltage_v=volts, temperature_c=warm, current_a=float(current)))
+    return made
+
+
+def decide(student: Path, made: list[Snapshot], probes: int = PROBES) -> list[Decision]:
+    pipeline = build_lines(config(student, probes), ask_inline)["pack"].pipeline
+    return [pipeline.step(snapshot, snapshot.time_ns, None) for snapshot in made]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_weights_make_well_formed_decisions(tmp_path: Path, seed: int) -> None:
+    scale = (0.0, 0.05, 0.3, 3.0, 1e3, 1e30)[seed % 6]
+    try:
+        student = save_student(tmp_path, seed, scale=scale, commit=(1.0, 0.9, 0.3)[seed % 3], stop_bias=(None, 0.0)[seed % 2])
+        load_reasoner(str(student))
+    except ModelError:
+        assert scale > 1e3  # refused as it stands: it answers with no numbers
+        return
+    holes = (0.0, 0.3, 1.0)[seed % 3]
+    validator = Draft202012Validator(SCHEMA)
+    spoken = 0
+    for decision in decide(student, snapshots(120, seed=seed, holes=holes)):
+        validator.validate(json.loads(encode(decision)))
+        assert decision.provenance.reasoner in (ReasonerStatus.OK, ReasonerStatus.SKIPPED)
+        if decision.provenance.reasoner is ReasonerStatus.OK:
+            assert decision.reasoning is not None
+            spoken += 1
+            assert len(decision.reasoning.trace) <= CAP
+            assert "The reasoner says" in explain(decision)
+    assert spoken >= 10
+
+
+def test_a_pack_without_probes_and_of_two_rows_is_unknown_not_zero(tmp_path: Path) -> None:
+    student = save_student(tmp_path, 3, commit=1.0)
+    first = decide(student, snapshots(1, probes=0), probes=0)[0]
+    assert first.reasoning is not None
+    assert all(o.value is None and o.relative is None for query in first.reasoning.trace for o in query.observed)
+
+
+def test_the_same_log_gives_the_same_decisions(tmp_path: Path) -> None:
+    student = save_student(tmp_path, 5)
+    made = snapshots(60)
+    assert [encode(decision) for decision in decide(student, made)] == [encode(decision) for decision in decide(student, made)]
+
+
+def test_when_time_is_up_it_concludes_at_once(tmp_path: Path) -> None:
+    student = load_reasoner(str(save_student(tmp_path, 7, commit=1.0)))
+    pipeline = build_lines(config(tmp_path / "random7.onnx"), ask_inline)["pack"]
+    for snapshot in snapshots(100):
+        pipeline.pipeline.history.push(snapshot)
+    past = Past.of(pipeline.pipeline.history, Scale.of(pipeline.card, config(tmp_path / "random7.onnx").pack[0]))
+    assert len(interrogate(student, past, suspicious=True).bundles) == CAP
+    for many in range(CAP):
+        looks = iter([False] * many + [True] * 20)
+        found = interrogate(student, past, suspicious=True, late=lambda looks=looks: next(looks))
+        assert len(found.bundles) == many
+        assert found.trace.done
+
+
+def test_one_interrogation_alone_is_a_watch_at_most(tmp_path: Path) -> None:
+    """Random weights that would shout at once: the first word about a cause is a watch, whatever the student says."""
+    for seed in range(6):
+        student = save_student(tmp_path, seed, scale=3.0, warning={"": 0.0}, watch={"": 0.0})
+        first = decide(student, snapshots(1))[0]
+        assert first.reasoning is not None
+        assert first.reasoning.severity in ("none", "watch")
+
+
+def test_a_cause_of_the_whole_pack_stays_a_watch_until_its_history_stands(tmp_path: Path) -> None:
+    save_student(tmp_path, 1)
+    line = build_lines(config(tmp_path / "random1.onnx"), ask_inline)["pack"]
+    for snapshot in snapshots(1500):
+        line.pipeline.history.push(snapshot)
+    past = Past.of(line.pipeline.history, Scale.of(line.card, config(tmp_path / "random1.onnx").pack[0]))
+    baseline = Baseline()
+    assert not baseline.bears_out(Cause.COOLING_FAILURE, past)
+    for hour in range(200):
+        baseline.learn(past, 3600.0 * hour)
+    assert not baseline.bears_out(Cause.COOLING_FAILURE, past)  # as ever
+    kept = Baseline()
+    kept.restore(json.loads(json.dumps(baseline.state())))
+    for snapshot in snapshots(1500):
+        warm = snapshot.temperature_c + 20.0 * snapshot.seq / 1500
+        line.pipeline.history.push(make_snapshot(CELLS, PROBES, time_s=1500.0 + snapshot.seq, temperature_c=warm, current_a=0.5))
+    hot = Past.of(line.pipeline.history, past.scale)
+    assert kept.bears_out(Cause.COOLING_FAILURE, hot)
+    assert not kept.bears_out(Cause.CURRENT_OFFSET, past)
+
+
+@pytest.mark.parametrize(
+    ("card", "why"),
+    [
+        ({"vocabulary": "0" * 64}, "other words"),
+        ({"bins": [[[0.0]]]}, "bins do not fit"),
+        ({"sha256": "0" * 64}, "differs from its card's"),
+        ({"kind": "state"}, "is needed"),
+        ({"confidences": [0.5]}, "confidences"),
+        ({"commit": 2.0}, "no model card"),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, card: dict[str, object], why: str) -> None:
+    with pytest.raises(ModelError, match=why):
+        load_reasoner(str(save_student(tmp_path, 1, **card)))
