@@ -1,0 +1,25 @@
+#ifndef SHIM_H
+#define SHIM_H
+
+#include "ebms_advice.h"
+#include "ebms_bytes.h"
+#include "ebms_can.h"
+#include "ebms_cmac.h"
+#include "ebms_contactor.h"
+#include "ebms_frame.h"
+#include "ebms_link.h"
+#include "ebms_port.h"
+
+#define SHIM_SENT_BYTES 65536
+
+extern uint8_t shim_sent[SHIM_SENT_BYTES];
+extern size_t shim_sent_count;
+extern ebms_key_slot shim_stored[EBMS_KEY_SLOTS];
+extern uint32_t shim_stores;
+extern bool shim_store_works;
+
+void shim_send(void *context, const uint8_t *bytes, size_t count);
+bool shim_store(void *context, const ebms_key_slot slots[EBMS_KEY_SLOTS]);
+void shim_coverage(void);
+
+#endif
