@@ -15,7 +15,7 @@ def joined(settings: McuOutlet, config: Config) -> tuple[PackConfig, BusConfig]:
 
 
 def check(config: Config, where: str = "config") -> None:
-    """Every ``[[outlet.mcu]]`` of ``config``. Raises ConfigError, MissingExtra."""
+    """Every ``[[outlet.mcu]]`` of ``config``. Raises ConfigError, MissingExtra, ProfileError."""
     if find_spec("cobs") is None or find_spec("cryptography") is None:
         raise MissingExtra("a microcontroller needs cobs and cryptography", where=f"{where}: outlet.mcu", mend="pip install 'edgebms[mcu]'")
     buses = {bus.name: bus for bus in config.bus}
@@ -37,8 +37,29 @@ def check(config: Config, where: str = "config") -> None:
             raise ConfigError(f"no pack is called {settings.pack!r}", where=f"{here}.pack", mend=f"name one of: {', '.join(packs)}")
         if not settings.pack and len(packs) > 1:
             raise ConfigError("which pack it guards is not stated", where=f"{here}.pack", mend=f"name one of: {', '.join(packs)}")
+        if bus.interface != "edgebms_mcu":
+            for pack in config.pack:
+                check_ids(pack, bus, here)
         for other in config.outlet.mcu[:i]:
             if other.counter_file == settings.counter_file or other.key_file == settings.key_file:
                 raise ConfigError(
                     "two microcontrollers share a key or a counter", where=f"{here}.key_file", mend="make a key for each: edgebms keys new"
                 )
+
+
+def check_ids(pack: PackConfig, bus: BusConfig, where: str) -> None:
+    """A pack whose own frames have the ids of advice and its answers, on the same CAN bus."""
+    from edgebms.telemetry.assembler import Assembler
+    from edgebms.telemetry.profile import load_profile
+    from firmware_bridge.gateway_can import HEARD, SAID
+
+    if pack.channel not in (None, bus.name):
+        return
+    accepted = Assembler(load_profile(pack.profile, pack), pack).accepts()
+    both = [identifier for identifier in (*SAID, *HEARD) if (identifier, False) in accepted]
+    if both:
+        raise ConfigError(
+            f"pack {pack.name} is read from ids that advice over CAN has: {', '.join(map(hex, sorted(both)))}",
+            where=f"{where}.bus",
+            mend="put the microcontroller on a bus of its own, and state the pack's channel",
+        )

@@ -85,6 +85,7 @@ def test_advice_over_can_is_signed_answered_and_ends_with_the_microcontroller(tm
         (("mcu_id = 9", 'mcu_id = 9\npack = "rack-9"'), "no pack is called 'rack-9'"),
         (("mcu_id = 9", "mcu_id = 0"), "mcu_id"),
         (("/mcu.key", "/none.key"), "cannot be read"),
+        (("parallel = 10", "parallel = 10\nid_offset = 752"), "ids that advice over CAN has: 0x3f0, 0x3f1, 0x3f2, 0x3f3"),
     ],
 )
 def test_a_configuration_that_cannot_work_is_refused_in_one_sentence(tmp_path, capsys, change, words):
