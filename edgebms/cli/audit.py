@@ -1,4 +1,7 @@
-"""``edgebms audit FOLDER``: the decisions that changed something, one a line, in the order in which they were made."""
+"""``edgebms audit FOLDER``: the decisions that changed something, one a line, in the order in which they were made.
+
+With ``--log``: FOLDER is a file of decisions, and every observation in their traces is worked out again from the raw log.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgebms.errors import LogError
+from edgebms.errors import ConfigError, LogError
 
 if TYPE_CHECKING:
     from edgebms.decision.types import Decision
@@ -22,14 +25,29 @@ def add_parser(subparsers: Any) -> None:
         "audit",
         help="what changed: alerts that began, rose or ended, commands, what was acknowledged",
         description="List the decisions that changed an alert's level or the command, and what people acknowledged, from the audit log. "
-        "FOLDER is a pack's folder, the record's folder (all packs), or one audit file.",
+        "FOLDER is a pack's folder, the record's folder (all packs), or one audit file. With --log, FOLDER is a file of decisions, one a line.",
     )
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--json", action="store_true", help="the decisions themselves, one a line (edgebms explain reads them)")
+    parser.add_argument(
+        "--log",
+        type=Path,
+        nargs="+",
+        metavar="LOG",
+        help="check instead of list: work out every observation in the decisions' traces again from these raw logs, by arithmetic of its own",
+    )
+    parser.add_argument("-c", "--config", type=Path, metavar="gateway.toml", help="with --log: the configuration that made the decisions")
+    parser.add_argument("--pack", help="with --log: the pack that a BDF file belongs to (only needed when the config has several)")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.log:
+        from edgebms.cli.audit_trace import check
+
+        if args.config is None:
+            raise ConfigError("the configuration is missing", where="audit --log", mend="give -c gateway.toml")
+        return check(args.folder, args.log, args.config, args.pack)
     from edgebms.record.audit import AuditedOrder
 
     for files in logs(args.folder):
