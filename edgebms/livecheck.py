@@ -174,10 +174,19 @@ def unknown_ids(traffic: Traffic, packs: list[Watched], config: Config) -> Itera
         strange = [
             (identifier, seen.count)
             for (channel, identifier, extended), seen in sorted(traffic.seen.items())
-            if channel == bus.name and (identifier, extended) not in ids
+            if channel == bus.name and (identifier, extended) not in ids and not between_us(bus, identifier, extended)
         ]
         if strange:
             told = ", ".join(f"{identifier:#x} ({count})" for identifier, count in strange[:SHOWN])
             more = f" and {len(strange) - SHOWN} more" if len(strange) > SHOWN else ""
             aside = " (a shunt's among them)" if any(shunt.channel in (None, bus.name) for shunt in shunts.values()) else ""
             yield Finding(f"bus {bus.name}: ids that no pack maps: {told}{more}{aside}")
+
+
+def between_us(bus: BusConfig, identifier: int, extended: bool) -> bool:
+    """Handshake and heartbeat of a microcontroller's line, which are no telemetry."""
+    if bus.interface != "edgebms_mcu":
+        return False
+    from edgebms.inlet.mcu import TO_OUTLET
+
+    return (identifier, extended) in TO_OUTLET

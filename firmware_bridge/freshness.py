@@ -40,7 +40,7 @@ class Freshness:
             self.close()
             raise KeyProblem("another process uses this counter", str(path), "end it: one gateway speaks to a microcontroller") from None
         try:
-            self._next = self._reserved = _read(path, fingerprint)
+            self._next = self._reserved = reserved_in(path, fingerprint)
             self._reserve()
         except BaseException:
             self.close()
@@ -86,7 +86,7 @@ class Freshness:
 def begin_counter(path: Path, fingerprint: str) -> None:
     """The counter of a key that was never used; an older key's is replaced, this key's own is not. Raises KeyProblem."""
     try:
-        _read(path, fingerprint)
+        reserved_in(path, fingerprint)
     except KeyProblem:
         pass  # none yet, or an older key's
     else:
@@ -97,7 +97,8 @@ def begin_counter(path: Path, fingerprint: str) -> None:
         raise KeyProblem(f"cannot be written: {error.strerror}", str(path), "name a folder that we may write to") from None
 
 
-def _read(path: Path, fingerprint: str) -> int:
+def reserved_in(path: Path, fingerprint: str) -> int:
+    """The first value that is not reserved. Raises KeyProblem where the file is none, or another key's."""
     where = str(path)
     try:
         text = path.read_bytes()

@@ -51,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"bus {bus.name}", lambda i=i, bus=bus: describe_bus(bus, f"{args.config}: bus[{i}]"))  # type: ignore[misc]
     if config.outlet.can:
         attempt("inverter frames", lambda: describe_inverters(config, str(args.config)))
+    if config.outlet.mcu:
+        attempt("microcontrollers", lambda: describe_microcontrollers(config, str(args.config)))
     if config.outlet.mqtt is not None:
         attempt(f"mqtt {config.outlet.mqtt.host}", lambda: describe_mqtt(config))
     if config.students.state:
@@ -98,6 +100,24 @@ def describe_bus(bus: Any, where: str) -> str:
 
     check_bus(bus, where)
     return f"{bus.interface} {bus.channel or ''}, {'may transmit' if bus.transmit else 'listen-only'}"
+
+
+def describe_microcontrollers(config: Any, where: str) -> str:
+    from edgebms.outlet.mcu_check import check
+
+    check(config, where)
+    from firmware_bridge.freshness import reserved_in
+    from firmware_bridge.keys import KeyProblem, read_key
+
+    told = []
+    for settings in config.outlet.mcu:
+        try:
+            key = read_key(Path(settings.key_file))
+            reserved_in(Path(settings.counter_file), key.fingerprint)
+        except KeyProblem as problem:
+            raise ConfigError(problem.what, where=problem.where, mend=problem.mend) from None
+        told.append(f"{settings.bus}: microcontroller {settings.mcu_id}, key {key.number} ({key.fingerprint})")
+    return "; ".join(told)
 
 
 def describe_inverters(config: Any, where: str) -> str:

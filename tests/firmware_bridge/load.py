@@ -27,6 +27,8 @@ from firmware_bridge.keys import new_key  # noqa: E402
 
 STEPS = 1500
 """Sweeps are told apart by cell 1's voltage: this many steps of 0.1 mV."""
+EARLY_MS, LATE_MS = 5, 2000
+"""A decision may be read before the line's own note of the last byte; one that comes later than this is the next round's."""
 CONFIG = """
 [[pack]]
 name = "rack-1"
@@ -94,12 +96,12 @@ def measure(run, seconds):
             for entry, when_s in zip(daemon.decisions[at[1] :], daemon.times_s[at[1] :], strict=False):
                 volts = entry["measured"]["cell_voltage_v"]["min"]
                 if volts is not None:
-                    decided.setdefault(round(1e4 * volts) - 35_000, when_s)
-            last = left[-1][0] - STEPS + 1
-            latency_ms = [
-                1e3 * decided[sweep % STEPS] - left_ns / 1e6 for sweep, left_ns in left if sweep >= last and sweep % STEPS in decided
-            ]
-            missing = sum(sweep % STEPS not in decided for sweep, _ in left if sweep >= last)
+                    decided.setdefault(round(1e4 * volts) - 35_000, []).append(1e3 * when_s)
+            latency_ms = []
+            for sweep, left_ns in left:
+                after = [when_ms - left_ns / 1e6 for when_ms in decided.get(sweep % STEPS, ()) if when_ms > left_ns / 1e6 - EARLY_MS]
+                latency_ms += after[:1]
+            missing = sum(latency > LATE_MS for latency in latency_ms) + len(left) - len(latency_ms)
             ages_ms = [mcu.ages[id(advice)] for verdict, advice in judged if verdict is Verdict.ACCEPTED]
             refused = [verdict.name for verdict, _ in judged if verdict is not Verdict.ACCEPTED]
     row = {

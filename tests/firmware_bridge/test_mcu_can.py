@@ -107,6 +107,17 @@ def test_a_key_that_others_may_read_ends_the_start(tmp_path, capsys):
     assert "others may use it (mode 644)" in capsys.readouterr().err
 
 
+def test_check_names_key_and_counter(tmp_path, capsys):
+    key, more = outlet(tmp_path)
+    path = tmp_path / "gateway.toml"
+    path.write_text(slcan_config(tmp_path / "ttyUSB0", more=more, bus="transmit = true"))
+    assert main(["check", "-c", str(path)]) == 0
+    assert f"can0: microcontroller 9, key 1 ({key.fingerprint})" in capsys.readouterr().out
+    (tmp_path / "mcu.counter").unlink()
+    assert main(["check", "-c", str(path)]) == 3
+    assert "the counter is missing" in capsys.readouterr().out
+
+
 def test_two_microcontrollers_do_not_share_a_key(tmp_path, capsys):
     _, more = outlet(tmp_path)
     second = '[[bus]]\nname = "can1"\ninterface = "slcan"\nchannel = "/dev/null"\ntransmit = true\n'

@@ -8,6 +8,7 @@ import pytest
 from adapter import Process, faults, seen
 from mcu_model import Line, Mcu
 
+from edgebms.cli.main import main
 from firmware_bridge import advice as advising
 from firmware_bridge import codec
 from firmware_bridge.codec import Message
@@ -166,6 +167,16 @@ def test_a_day_at_the_line(tmp_path):
         assert daemon.stop() == 0
         bench.until(lambda: mcu.advice is None, 5)
         assert "Traceback" not in daemon.stderr()
+
+
+def test_check_live_listens_to_the_line(tmp_path, capsys):
+    bench = Bench(tmp_path)
+    (tmp_path / "gateway.toml").write_text(bench.text)
+    with bench.line:
+        assert main(["check", "-c", str(tmp_path / "gateway.toml"), "--live", "--seconds", "2"]) == 0, capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "16 of 16 cells valid" in told
+    assert "ids that no pack maps" not in told
 
 
 def test_an_over_voltage_opens_the_contactors_and_they_stay_open_when_the_gateway_dies(tmp_path):
