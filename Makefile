@@ -82,6 +82,9 @@ test-mcu-load: $(TESTING) ## a microcontroller's line of 11,520 and 92,160 bytes
 test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a test or explained (SHORT=1: a sample)
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
 
+test-firmware: $(TESTING) ## the microcontroller's C library (coverage, sanitizers, mutants, fuzzing, sizes, MISRA findings) and its image under QEMU (SHORT=1)
+	$(BIN)/python tests/firmware/run.py $(if $(SHORT),--short)
+
 test-deb: $(TESTING) ## the Debian package in a Debian of its own: install, run, upgrade, rollback, purge, with systemd and without (root; RELEASE=deb13)
 	RELEASE=$(RELEASE) $(BIN)/python -m pytest -q -m slow tests/packaging/test_debian_package.py
 

@@ -39,8 +39,8 @@ static bool unstuff(uint8_t *bytes, size_t count, size_t *message_bytes)
         (void)memmove(&bytes[to], &bytes[from], run);
         from += run;
         to += run;
-        /* a run of 254 has no zero after it, nor has the last one */
-        if ((run < 254u) && (from < count)) {
+        /* the last run has no zero after it; one of 254, which has none either, is longer than the receiver holds */
+        if (from < count) {
             bytes[to] = 0u;
             to++;
         }

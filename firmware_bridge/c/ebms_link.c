@@ -80,7 +80,7 @@ static void send_counters(ebms_link *link, uint32_t now_ms)
     link->counters_sent_ms = now_ms;
 }
 
-static void count(ebms_link *link, uint8_t verdict)
+static void tally(ebms_link *link, uint8_t verdict)
 {
     if (link->counters[verdict] < UINT32_MAX) {
         link->counters[verdict]++;
@@ -215,7 +215,7 @@ void ebms_link_byte(ebms_link *link, uint8_t byte, uint32_t now_ms)
             send_message(link, EBMS_TYPE_ACK, payload, sizeof payload);
         }
     }
-    count(link, verdict);
+    tally(link, verdict);
 }
 
 void ebms_link_tick(ebms_link *link, uint32_t now_ms)

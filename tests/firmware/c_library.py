@@ -1,5 +1,5 @@
 """The C library as a shared object, opened with cffi. EBMS_C_KIND says how it is built: plain (with UBSan), sanitized (ASan too: the
-process needs libasan preloaded), coverage. EBMS_C_SOURCES: a folder with a changed copy of the sources."""
+process needs libasan preloaded), coverage. EBMS_C_BUILD: the folder that it is built in."""
 
 from __future__ import annotations
 
@@ -69,11 +69,12 @@ def opened(target: Path, text: str) -> SimpleNamespace:
     """ffi and lib; the codes as attributes of lib are not needed: firmware_bridge.codes has the same."""
     ffi = needed("cffi").FFI()
     ffi.cdef(text, override=True)
-    return SimpleNamespace(ffi=ffi, lib=ffi.dlopen(str(target)))
+    return SimpleNamespace(ffi=ffi, lib=ffi.dlopen(str(target)), path=target)
 
 
 def library(folder: Path) -> SimpleNamespace:
+    """The library as the environment says (EBMS_C_OPEN: one that is built already)."""
+    if built := os.environ.get("EBMS_C_OPEN"):
+        return opened(Path(built), os.environ["EBMS_C_DECLARATIONS"])
     kind = os.environ.get("EBMS_C_KIND", "plain")
-    sources = Path(os.environ.get("EBMS_C_SOURCES", SOURCES))
-    folder = Path(os.environ.get("EBMS_C_BUILD", folder))
-    return opened(build(folder, kind, sources), declarations(sources))
+    return opened(build(Path(os.environ.get("EBMS_C_BUILD", folder)), kind), declarations())

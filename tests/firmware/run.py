@@ -1,0 +1,200 @@
+"""``make test-firmware``: the C library's coverage, sanitizers, mutants, fuzzing, sizes and checks, and the image under QEMU.
+
+``--short``: a sample of the mutants, 15 s of fuzzing, the shorter tests of the image. Parts may be named: ``run.py coverage sizes``.
+Exit status 1 when a part fails. A missing tool skips its part; in CI it fails.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+SOURCES = ROOT / "firmware_bridge" / "c"
+FINDINGS = SOURCES / "cppcheck.txt"
+FLASH_BYTES_MAX, RAM_BYTES_MAX = 8192, 1024
+FUZZ_S, FUZZ_SHORT_S = 120, 15
+SANITIZERS = {
+    "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1",
+    "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+    "PYTHONMALLOC": "malloc",
+}
+
+
+class Skipped(Exception):
+    """A tool is missing."""
+
+
+def need(tool: str, package: str) -> str:
+    if subprocess.run([ROOT / "packaging" / "need.sh", tool, package], check=False).returncode:
+        raise Skipped(f"{tool} is missing (apt install {package})")
+    return shutil.which(tool) or tool
+
+
+def pytest_command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+
+
+def c_tests() -> list[str]:
+    return [str(path) for path in sorted(HERE.glob("test_c_*.py"))]
+
+
+def coverage(short: bool) -> bool:
+    """Every line and branch of the library is taken by a test."""
+    need("gcc", "gcc")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        done = subprocess.run(pytest_command(*c_tests()), env=os.environ | {"EBMS_C_KIND": "coverage", "EBMS_C_BUILD": name}, check=False)
+        notes = sorted(folder.glob("*ebms_*.gcno"))
+        subprocess.run(["gcov", "-b", "-j", *notes], cwd=folder, check=True, capture_output=True)
+        missed, lines, branches = [], 0, 0
+        for packed in sorted(folder.glob("*.gcov.json.gz")):
+            for file in json.loads(gzip.decompress(packed.read_bytes()))["files"]:
+                path = Path(file["file"])
+                if not path.name.startswith("ebms_"):
+                    continue
+                for line in file["lines"]:
+                    lines += 1
+                    branches += len(line["branches"])
+                    untaken = sum(branch["count"] == 0 for branch in line["branches"])
+                    if not line["count"] or untaken:
+                        missed.append(f"  {path.name}:{line['line_number']}: {untaken or 'not run'}")
+    print(f"coverage: {lines} lines, {branches} branches, {len(missed)} lines with something untaken", *missed, sep="\n")
+    return done.returncode == 0 and not missed and lines > 400
+
+
+def sanitizers(short: bool) -> bool:
+    """The tests of the library under AddressSanitizer and UndefinedBehaviorSanitizer."""
+    gcc = need("gcc", "gcc")
+    preload = subprocess.run([gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+    environment = os.environ | SANITIZERS | {"EBMS_C_KIND": "sanitized", "LD_PRELOAD": preload}
+    with tempfile.TemporaryDirectory() as folder:
+        return subprocess.run(pytest_command(*c_tests()), env=environment | {"EBMS_C_BUILD": folder}, check=False).returncode == 0
+
+
+def mutants(short: bool) -> bool:
+    """Changes to the safety rules are noticed by a test."""
+    command = [sys.executable, HERE / "mutants.py", *(["--short"] if short else [])]
+    return subprocess.run(command, check=False).returncode == 0
+
+
+def fuzz(short: bool) -> bool:
+    """libFuzzer over bytes of the line and of CAN, with invariants."""
+    clang = need("clang", "clang")
+    with tempfile.TemporaryDirectory() as name:
+        target = Path(name) / "fuzz"
+        flags = ["-std=c99", "-g", "-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all", f"-I{SOURCES}"]
+        subprocess.run([clang, *flags, "-o", target, HERE / "fuzz.c", *sorted(SOURCES.glob("ebms_*.c"))], check=True)
+        seconds = FUZZ_SHORT_S if short else FUZZ_S
+        corpus = Path(name) / "corpus"
+        corpus.mkdir()
+        command = [
+            target,
+            f"-max_total_time={seconds}",
+            "-max_len=2048",
+            "-seed=1",
+            "-print_final_stats=1",
+            f"-artifact_prefix={HERE}/",
+            corpus,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
+    edges = re.findall(r"cov: (\d+)", done.stderr)
+    print(f"fuzz: {seconds} s, {runs[1] if runs else '?'} runs, {edges[-1] if edges else '?'} edges, exit status {done.returncode}")
+    if done.returncode:
+        print(done.stderr[-3000:])
+    return done.returncode == 0 and runs is not None and int(runs[1]) > 1000
+
+
+def sizes(short: bool) -> bool:
+    """Flash and RAM of the library on Cortex-M3 and M4."""
+    need("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    ok = True
+    for cpu in ("cortex-m3", "cortex-m4"):
+        with tempfile.TemporaryDirectory() as folder:
+            make = [need("make", "make"), "-s", "-C", SOURCES / "firmware", f"BUILD={folder}", f"CPU={cpu}"]
+            done = subprocess.run([*make, "sizes"], capture_output=True, text=True, check=True)
+            (Path(folder) / "state.c").write_text('#include "ebms_can.h"\n#include "ebms_contactor.h"\n#include "ebms_link.h"\n'
+                                                  "ebms_link link_;\nebms_can can_;\nebms_contactor contactor_;\n")  # fmt: skip
+            compile_ = ["arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", "-ffreestanding", "-fno-common", f"-I{SOURCES}", "-c", "state.c"]
+            subprocess.run(compile_, cwd=folder, check=True)
+            state = subprocess.run(["arm-none-eabi-size", "state.o"], cwd=folder, capture_output=True, text=True, check=True).stdout
+        flash, ram = int(done.stdout.split("\n")[-2].split()[0]), int(state.split("\n")[1].split()[2])
+        print(f"{cpu}, -Os\n" + re.sub(r"(?m)\S*/", "", done.stdout) + f"state of one link, one CAN and the contactors: {ram} bytes of RAM")
+        ok = ok and flash <= FLASH_BYTES_MAX and ram <= RAM_BYTES_MAX
+    return ok
+
+
+def findings(short: bool) -> bool:
+    """What cppcheck says, with its MISRA rules, is what firmware_bridge/c/cppcheck.txt says. WRITE=1 writes it."""
+    cppcheck = need("cppcheck", "cppcheck")
+    command = [cppcheck, "--std=c99", "--enable=warning,style,performance,portability", "--addon=misra", "--quiet", "--inline-suppr",
+               "--suppress=missingIncludeSystem", "--template={id}: {file}", "-I.", *sorted(path.name for path in SOURCES.glob("ebms_*.c"))]  # fmt: skip
+    said = subprocess.run(command, cwd=SOURCES, capture_output=True, text=True, check=True).stderr
+    counts: dict[str, int] = {}
+    for line in filter(None, said.splitlines()):
+        if re.match(r"[\w.-]+: ebms_", line):
+            counts[line] = counts.get(line, 0) + 1
+    table = "".join(f"{count:4} {line}\n" for line, count in sorted(counts.items()))
+    head, kept = FINDINGS.read_text().split("\n\n", 1)
+    if os.environ.get("WRITE"):
+        FINDINGS.write_text(f"{head}\n\n{table}")
+        kept = table
+    print(f"cppcheck: {sum(counts.values())} findings of {len(rules(table))} rules")
+    for line in sorted(set(table.splitlines()) ^ set(kept.splitlines())):
+        print(("  new: " if line in table.splitlines() else "  gone: ") + line)
+    version = subprocess.run([cppcheck, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
+    # another version counts otherwise: then only a rule that is not in the table fails
+    return table == kept if f"cppcheck {version} " in head else rules(table) <= rules(kept)
+
+
+def rules(table: str) -> set[str]:
+    return {line.split()[1] for line in table.splitlines()}
+
+
+def emulated(short: bool) -> bool:
+    """The reference image under QEMU."""
+    need("qemu-system-arm", "qemu-system-arm")
+    need("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    marks = ["-m", "not slow"] if short else []
+    return subprocess.run(pytest_command(str(HERE / "test_emulated_mcu.py"), *marks), check=False).returncode == 0
+
+
+PARTS: dict[str, Callable[[bool], bool]] = {
+    "sizes": sizes, "findings": findings, "coverage": coverage, "sanitizers": sanitizers, "mutants": mutants, "fuzz": fuzz, "emulated": emulated,
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
+    parser.add_argument("--short", action="store_true")
+    given = parser.parse_args()
+    outcome = {}
+    for name in given.parts or PARTS:
+        print(f"== {name}: {PARTS[name].__doc__}", flush=True)
+        began = time.monotonic()
+        try:
+            word = "passed" if PARTS[name](given.short) else "FAILED"
+        except Skipped as missing:
+            word = "FAILED" if os.environ.get("CI") == "true" else "skipped"
+            print(missing)
+        outcome[name] = word
+        print(f"== {name}: {word}, {time.monotonic() - began:.0f} s", flush=True)
+    print(", ".join(f"{name} {word}" for name, word in outcome.items()))
+    return int("FAILED" in outcome.values())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
