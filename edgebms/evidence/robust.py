@@ -77,13 +77,16 @@ def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_
     mean_a = float(current_a.mean())
     moved = np.stack((current_a - mean_a, time_s - float(time_s.mean())))
     swung = moved @ moved.T
+    plain = swung.copy()
     swung[0, 0] += rows * swing_a * swing_a
     swung[1, 1] += rows * span_s * span_s
     determinant = float(swung[0, 0] * swung[1, 1] - swung[0, 1] * swung[0, 1])
     inverse = np.array([[swung[1, 1], -swung[0, 1]], [-swung[0, 1], swung[0, 0]]]) / determinant
     centred = values - mean
-    slope = inverse @ (moved @ centred)
-    centred -= moved.T @ slope
+    along = moved @ centred
+    slope = inverse @ along
+    # the residuals' squares without the residuals: what is there, less what the slopes take away
+    left = np.einsum("ij,ij->j", centred, centred) + (slope * (plain @ slope - 2.0 * along)).sum(axis=0)
     floor_a, floor_s = float(np.sqrt(inverse[0, 0])), float(np.sqrt(inverse[1, 1]))
     floor_mean = 1.0 / float(np.sqrt(rows))
     return Line(
@@ -91,7 +94,7 @@ def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_
         at_rest=mean - slope[0] * mean_a,
         per_a=slope[0],
         per_s=slope[1],
-        residual=np.sqrt(np.einsum("ij,ij->j", centred, centred) / rows),
+        residual=np.sqrt(np.maximum(left, 0.0) / rows),
         floor_mean=floor_mean,
         floor_at_rest=float(np.hypot(floor_mean, floor_a * mean_a)),
         floor_per_a=floor_a,

@@ -27,6 +27,7 @@ from edgebms.vocabulary import Cause, Level
 
 _NEEDS_SUSPECT = frozenset(ABOUT_SUSPECT)
 _OUTLIERS = frozenset(OUTLIERS)
+_FREE = tuple(place for place in range(len(QUERIES)) if place not in _NEEDS_SUSPECT)
 CAUSE_TOKENS = tuple(range(FIRST_CAUSE, FIRST_CAUSE + len(CAUSES)))
 CONFIDENCE_TOKENS = tuple(range(FIRST_CONFIDENCE, FIRST_CONFIDENCE + CONFIDENCES))
 
@@ -56,12 +57,11 @@ class Trace:
         """Places in QUERIES of what may be asked now: nothing twice of the same cell, nothing of a suspect before there is one."""
         if self.words or len(self.asked) >= self.cap:
             return []
-        return [
-            place
-            for place in range(len(QUERIES))
-            if (place, self.suspect if place in _NEEDS_SUSPECT else -1) not in self._about
-            and (self.suspect >= 0 or place not in _NEEDS_SUSPECT)
-        ]
+        suspect, about = self.suspect, self._about
+        found = [place for place in _FREE if (place, -1) not in about]
+        if suspect >= 0:
+            found += [place for place in ABOUT_SUSPECT if (place, suspect) not in about]
+        return found
 
     def allowed(self) -> list[int]:
         """Tokens that may come next, never none before the trace is done."""

@@ -5,6 +5,9 @@ Bins lie in asinh of the number: half at quantiles of what training saw, half ev
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,23 +30,23 @@ class Quantiser:
         if not np.isfinite(centres).all() or not (np.diff(centres, axis=-1) > 0).all():
             raise ValueError("the bins' centres do not rise")
         self.centres = centres
+        self._lists: list[list[list[float]]] = centres.tolist()  # a search in a list of 16 costs less than numpy's call
 
     def soft(self, query: int, relatives: Floats) -> list[tuple[int, int, float]]:
         """(number, bin, weight) of an answer: two bins a number that sum to 1, or bin BINS (unknown) with weight 1."""
         out: list[tuple[int, int, float]] = []
-        for number in range(NUMBERS):
-            value = float(np.arcsinh(relatives[number]))
+        for number, relative in enumerate(relatives.tolist()):
+            value = math.asinh(relative)
             if value != value:
                 out.append((number, BINS, 1.0))
                 continue
-            centres = self.centres[query, number]
-            right = int(np.searchsorted(centres, value))
-            if right == 0 or right == BINS:
+            centres = self._lists[query][number]
+            right = bisect_left(centres, value)
+            if right in (0, BINS):
                 out.append((number, min(right, BINS - 1), 1.0))
                 continue
-            share = float((value - centres[right - 1]) / (centres[right] - centres[right - 1]))
-            out.append((number, right - 1, 1.0 - share))
-            out.append((number, right, share))
+            share = (value - centres[right - 1]) / (centres[right] - centres[right - 1])
+            out += [(number, right - 1, 1.0 - share), (number, right, share)]
         return out
 
     def mix(self, query: int, relatives: Floats) -> Singles:

@@ -175,4 +175,5 @@ def slope_v(scale: Scale, voltage_v: float) -> float:
     at = soc_of(scale, voltage_v)
     low, high = max(at - 0.02, soc[0]), min(at + 0.02, soc[-1])
     rise: float = interpolated(high, soc, scale.ocv_v.tolist()) - interpolated(low, soc, scale.ocv_v.tolist())
-    return max(rise / max(high - low, 1e-6), 0.05)
+    slope: float = max(rise / max(high - low, 1e-6), 0.05)
+    return slope

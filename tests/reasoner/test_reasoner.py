@@ -64,7 +64,7 @@ def test_any_weights_make_well_formed_decisions(tmp_path: Path, seed: int) -> No
     holes = (0.0, 0.3, 1.0)[seed % 3]
     validator = Draft202012Validator(SCHEMA)
     spoken = 0
-    for decision in decide(student, snapshots(120, seed=seed, holes=holes)):
+    for decision in decide(student, snapshots(70, seed=seed, holes=holes)):
         validator.validate(json.loads(encode(decision)))
         assert decision.provenance.reasoner in (ReasonerStatus.OK, ReasonerStatus.SKIPPED)
         if decision.provenance.reasoner is ReasonerStatus.OK:
@@ -72,7 +72,7 @@ def test_any_weights_make_well_formed_decisions(tmp_path: Path, seed: int) -> No
             spoken += 1
             assert len(decision.reasoning.trace) <= CAP
             assert "The reasoner says" in explain(decision)
-    assert spoken >= 10
+    assert spoken >= 7
 
 
 def test_a_pack_without_probes_and_of_two_rows_is_unknown_not_zero(tmp_path: Path) -> None:
