@@ -72,7 +72,7 @@ while True:
 
 def test_a_process_killed_at_any_moment_leaves_no_value_to_be_used_again(counter):
     used = []
-    for lines in (1, 4, 5, 6, 23, 57):
+    for lines in (1, 5, 6, 57):
         child = subprocess.Popen([sys.executable, "-c", SPEND, str(counter)], stdout=subprocess.PIPE, text=True)
         used += [int(child.stdout.readline()) for _ in range(lines)]
         child.send_signal(signal.SIGKILL)

@@ -183,6 +183,7 @@ def test_an_over_voltage_opens_the_contactors_and_they_stay_open_when_the_gatewa
     with Bench(tmp_path) as bench:
         mcu = bench.mcu
         bench.advised()
+        mcu.current_a = 0.0
         mcu.volts[:] = [4.6] * 16
         bench.until(lambda: mcu.contactor is Contactor.OPEN, 30)
         bench.daemon.wait(lambda entry: entry["measured"]["contactors"] == "open")
