@@ -36,6 +36,9 @@ $(RIGGING): pyproject.toml $(TESTING)
 demo: $(RUNTIME) ## a 16-cell pack with a developing internal short, from frames to the alert and its reasons
 	@$(BIN)/edgebms demo
 
+demo-gateway: $(TESTING) ## the demo's log, as recorded, into a whole gateway over SLCAN and UDP, seen at every outlet (7 minutes)
+	$(BIN)/python -m pytest -q -m slow tests/journey/test_3_gateway.py
+
 test: $(TESTING) lint ## lint, types, import rules and the test suite (under 5 minutes)
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow' -q
 
