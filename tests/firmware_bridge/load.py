@@ -123,7 +123,7 @@ def figures(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, default=40)
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--write", type=Path)
     args = parser.parse_args()

@@ -288,8 +288,10 @@ class Line:
                     self.pending = self.pending[gone:]
                     while marks and marks[0][0] <= self.up:
                         self.left.append((marks.pop(0)[1], time.monotonic_ns()))
-                if len(self.pending) > 8192:
+                if len(self.pending) > 8192:  # nobody reads: it is lost, as on a wire
+                    self.queued -= len(self.pending) - 2048
                     self.pending = self.pending[-2048:]
+                    marks.clear()
 
     def __enter__(self):
         self._thread.start()
