@@ -96,7 +96,12 @@ class ReasoningStudent:
         key = prompt.tobytes()
         if self._prompt is None or self._prompt[0] != key:
             self._next = 0
+            self._keys[:] = 0.0
+            self._values[:] = 0.0
             self._prompt = (key, self.step(prompt))
+        # the mask is finite: a trace before this one must not shine through it
+        self._keys[:, :, 1:] = 0.0
+        self._values[:, :, 1:] = 0.0
         self._next = 1
         return self._prompt[1]
 

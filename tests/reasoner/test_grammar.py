@@ -8,6 +8,7 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
 
 from edgebms.evidence.queries import BY_WORD, OUTLIERS, QUERIES
 from edgebms.reasoner.grammar import Refused, Trace, parse
@@ -91,8 +92,7 @@ def test_words_are_appended_never_moved() -> None:
 
 
 def test_the_tokenizer_is_hugging_face_s() -> None:
-    tokenizers = pytest.importorskip("tokenizers")
-    tokenizer = tokenizers.Tokenizer.from_str(tokenizer_json())
+    tokenizer = Tokenizer.from_str(tokenizer_json())
     words = ["<begin>", "chemistry:LFP", "cells:most", "ask:gas.pack.60s", "n0:15", "n3:unknown", *VERDICT.split()]
     encoded = tokenizer.encode(" ".join(words), add_special_tokens=False)
     assert encoded.ids == [ID[word] for word in words]

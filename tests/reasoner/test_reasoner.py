@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
@@ -21,6 +22,8 @@ from edgebms.evidence.past import Past, Scale
 from edgebms.reasoner.decoder import interrogate
 from edgebms.reasoner.language import CAP
 from edgebms.reasoner.student import load_reasoner
+from edgebms.record import checkpoint, image
+from edgebms.record.counters import Counters
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import Cause, ReasonerStatus
 from edgebms.worker import ask_inline
@@ -146,3 +149,22 @@ def test_a_cause_of_the_whole_pack_stays_a_watch_until_its_history_stands(tmp_pa
 def test_a_model_that_does_not_fit_is_refused(tmp_path: Path, card: dict[str, object], why: str) -> None:
     with pytest.raises(ModelError, match=why):
         load_reasoner(str(save_student(tmp_path, 1, **card)))
+
+
+def test_a_black_box_s_image_and_a_checkpoint_hold_the_reasoner(tmp_path: Path) -> None:
+    """A line put back from its image goes on as the first did; a checkpoint brings the slow history back."""
+    student = save_student(tmp_path, 4, scale=3.0)
+    made = snapshots(40)
+    first = build_lines(config(student), ask_inline)["pack"]
+    for snapshot in made[:25]:
+        first.pipeline.step(snapshot, snapshot.time_ns, None)
+        first.pipeline.settle(snapshot.time_ns)
+    second = build_lines(config(student), ask_inline)["pack"]
+    image.put(msgspec.msgpack.decode(msgspec.msgpack.encode(image.take(first.pipeline))), second.pipeline)
+    for snapshot in made[25:]:
+        again = [encode(line.pipeline.step(snapshot, snapshot.time_ns, None)) for line in (first, second)]
+        assert again[0] == again[1]
+    moment = checkpoint.Moment(made[-1].time_ns, made[-1].time_ns, made[-1].time_ns, "")
+    _, body = checkpoint.collect(first, config(student).pack[0], Counters(1.0), moment)
+    assert first.pipeline.reasoner is not None
+    assert body["reasoner"] == first.pipeline.reasoner.state()
