@@ -36,6 +36,7 @@ UNUSED = (
     "onnxruntime/quantization",
     "onnxruntime/datasets",
     "onnxruntime/backend",
+    "firmware_bridge/c",
 )
 """Headers, compilers' helpers and training tools. tests/packaging imports all that is left and runs the line."""
 UNUSED_NAMES = ("tests", "__pycache__")
@@ -52,6 +53,7 @@ DOCS = (
     "outlets",
     "logs",
     "protocol-can",
+    "firmware-bridge",
     "bms-engineer",
     "results-faults",
 )
