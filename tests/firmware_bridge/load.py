@@ -140,7 +140,7 @@ def main():
         text = f"""# A microcontroller's line under load
 
 Written by `make test-mcu-load`, {seconds:g} s a row: 96 cells and 24 probes on a serial line (a pseudo-terminal that lets through so many bytes
-a second each way, in steps of about 2 ms), filter and student on, on a shared x86 machine of two cores. *up*, *down*: the share of the line
+a second each way, in steps of about 2 ms), filter and student on, on an x86 machine of two cores that others used at the same time: the tails are theirs. *up*, *down*: the share of the line
 that is in use. *up ms*: from a sweep's last byte on the line to its decision at standard output. *down ms*: how old a decision is
 when it is accepted as advice; unchanged advice is renewed every 500 ms with the newest decision, so up to one sweep period of it is the
 decision's own age. *CPU*: of one core.
