@@ -9,7 +9,7 @@ RIGGING := $(VENV)/.rigging
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test results-fault models bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo demo-gateway check-deb-arm64 test results-fault models bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
