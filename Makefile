@@ -9,7 +9,7 @@ RIGGING := $(VENV)/.rigging
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-gateway check-deb-arm64 test results-fault models bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo demo-gateway check-deb-emulated test results-fault models bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -91,7 +91,7 @@ test-firmware: $(TESTING) ## the microcontroller's C library (coverage, sanitize
 test-deb: $(TESTING) ## the Debian package in a Debian of its own: install, run, upgrade, rollback, purge, with systemd and without (root; RELEASE=deb13)
 	RELEASE=$(RELEASE) $(BIN)/python -m pytest -q -m slow tests/packaging/test_debian_package.py $(if $(SHORT),-k 'not cut_off')
 
-check-deb-arm64: $(TESTING) ## the arm64 package: the same bytes when built again, lintian, the same decisions under an emulated ARM64
+check-deb-emulated: $(TESTING) ## the arm64 package: the same bytes when built again, lintian, the same decisions under an emulated ARM64
 	$(BIN)/python -m pytest -q -m slow tests/packaging/test_arm64_package.py
 
 test-kill: $(TESTING) ## a gateway killed at 200 random moments and started again (SHORT=1: 60)
