@@ -73,6 +73,7 @@ path = "{folder}/decisions.sock"
 host = "127.0.0.1"
 port = {broker.port}
 tls = false
+client_id = "edgebms-{folder.name}"
 [[outlet.can]]
 bus = "can1"
 [outlet.metrics]
