@@ -137,6 +137,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_rows_have_the_keys_of_the_design_and_the_times_are_the_logs_own(folder: Path, capsys):
     code, result, _ = evaluate(capsys, folder / "train")
     assert code == 0 and set(result) == {"rows", "summary", "provenance"}
@@ -157,6 +158,7 @@ def test_rows_have_the_keys_of_the_design_and_the_times_are_the_logs_own(folder:
     assert result["provenance"]["cards"].keys() == {"generic_lco"}
 
 
+@pytest.mark.slow
 def test_false_alarms_are_counted_over_sampled_time_and_faulty_cells_listed_apart(folder: Path, capsys):
     _, result, _ = evaluate(capsys, folder / "cars", "--methods", "limits")
     after, before = (by(result["rows"], file=f"car2_2019-05-{day}.parquet") for day in ("10", "09"))
@@ -170,6 +172,7 @@ def test_false_alarms_are_counted_over_sampled_time_and_faulty_cells_listed_apar
     assert total["false_per_day_upper95"] == pytest.approx(7.754 / total["exposure_days"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_table_for_people_says_what_the_json_says(folder: Path, capsys):
     assert main(["evaluate", "fault", str(folder / "train"), "--methods", "guard,trees"]) == 0
     out = capsys.readouterr().out
@@ -177,6 +180,7 @@ def test_the_table_for_people_says_what_the_json_says(folder: Path, capsys):
     assert "| rule: event | 1 | 0 |" in out and "| rule: none | 0 | 1 |" in out
 
 
+@pytest.mark.slow
 def test_our_own_corpora_are_read_by_their_columns(tmp_path: Path, capsys):
     from hil.plant.corpus import FIELDS
 
@@ -206,6 +210,7 @@ def test_our_own_corpora_are_read_by_their_columns(tmp_path: Path, capsys):
     assert by(result["summary"], set="plant_circuit", cause_true="all")["cell_named"] == 1
 
 
+@pytest.mark.slow
 def test_processes_and_a_resumed_run_say_the_same(folder: Path, tmp_path: Path, capsys):
     kept = tmp_path / "rows.ndjson"
     _, once, _ = evaluate(capsys, folder / "train")
@@ -233,7 +238,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_every_measured_abuse_test_in_train(capsys):
+def test_every_measured_abuse_test_in_train_long(capsys):
     _, result, _ = evaluate(capsys, shared("data/fault/train/overheat_18650"), shared("data/fault/train/ornl_indentation"), "--jobs", 2)
     total = by(result["summary"], set="all", cause_true="all", method="guard")
     assert total["critical"] == total["events"] > 90, "every event is a critical alert"

@@ -18,6 +18,9 @@ def hil(*args, timeout_s=110):
     return subprocess.run([sys.executable, "-m", "hil", *map(str, args)], cwd=ROOT, capture_output=True, text=True, timeout=timeout_s)
 
 
+pytestmark = pytest.mark.slow  # `make test-rig` runs them
+
+
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory):
     """One fault, one gap that is known and one link that may be missing, with all that a run can leave."""
@@ -149,7 +152,6 @@ class Bench:
 '''
 
 
-@pytest.mark.slow  # on the machine's own clock
 def test_a_scenario_runs_on_a_bench(tmp_path, monkeypatch):
     import socket
 
