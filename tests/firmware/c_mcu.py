@@ -28,7 +28,9 @@ class Authority:
         c.lib.shim_store_works, c.lib.shim_stores = True, 0
         c.ffi.buffer(c.lib.shim_stored)[:] = bytes(c.ffi.sizeof(c.lib.shim_stored))
         made = slots(c, *(entries or ((1, 0),)))
-        c.lib.ebms_authority_init(self.state, MCU_ID, GATEWAY_ID, SESSION, made, c.lib.shim_store, c.ffi.NULL)
+        c.ffi.memmove(self.state, b"\1" * c.ffi.sizeof("ebms_authority"), c.ffi.sizeof("ebms_authority"))  # memory as it may be found
+        self.context = c.ffi.new("char *")
+        c.lib.ebms_authority_init(self.state, MCU_ID, GATEWAY_ID, SESSION, made, c.lib.shim_store, self.context)
         if linked:
             c.lib.ebms_authority_heard(self.state, True, now_ms)
 

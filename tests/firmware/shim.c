@@ -14,6 +14,7 @@ size_t shim_sent_count;
 ebms_key_slot shim_stored[EBMS_KEY_SLOTS];
 uint32_t shim_stores;
 bool shim_store_works = true;
+void *shim_store_context;
 
 void ebms_assert_failed(const char *file, uint32_t line)
 {
@@ -35,7 +36,7 @@ void shim_send(void *context, const uint8_t *bytes, size_t count)
 
 bool shim_store(void *context, const ebms_key_slot slots[EBMS_KEY_SLOTS])
 {
-    (void)context;
+    shim_store_context = context;
     shim_stores++;
     if (shim_store_works) {
         (void)memcpy(shim_stored, slots, sizeof shim_stored);

@@ -17,6 +17,7 @@ extern size_t shim_sent_count;
 extern ebms_key_slot shim_stored[EBMS_KEY_SLOTS];
 extern uint32_t shim_stores;
 extern bool shim_store_works;
+extern void *shim_store_context;
 
 void shim_send(void *context, const uint8_t *bytes, size_t count);
 bool shim_store(void *context, const ebms_key_slot slots[EBMS_KEY_SLOTS]);

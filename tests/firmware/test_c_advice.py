@@ -19,6 +19,7 @@ def test_signed_and_fresh_advice_is_accepted_whole(c):
     assert (limits.charge_da, limits.discharge_da, limits.charge_dv, limits.discharge_dv) == (10, 20, 30, 40)
     assert (taken.issued_ms, taken.expiry_ms) == (0, 2000)
     assert c.lib.shim_stores == 1
+    assert c.lib.shim_store_context == made.context
     assert c.lib.shim_stored[0].freshness_last == 1
     assert c.lib.shim_stored[0].used
     assert bytes(c.lib.shim_stored[0].key) == KEYS[1]
@@ -176,6 +177,7 @@ def test_the_first_advice_under_a_new_key_ends_the_old_one(c):
     assert made.judge(advice(51)) is Verdict.ACCEPTED
     assert made.state.slots[1].used  # the new one waits
     assert made.judge(advice(1, key_id=2)) is Verdict.ACCEPTED
+    assert made.state.slot_in_use == 1
     assert made.judge(advice(52)) is Verdict.UNKNOWN_KEY
     assert bytes(made.state.slots[0].key) == bytes(16)
     assert bytes(c.lib.shim_stored[0].key) == bytes(16)
@@ -184,7 +186,8 @@ def test_the_first_advice_under_a_new_key_ends_the_old_one(c):
 
 
 @pytest.mark.parametrize(
-    ("entries", "in_use"), [(((1, 0), None), 0), ((None, (2, 0)), 1), (((1, 9), (2, 0)), 0), (((1, 0), (2, 9)), 1), (((1, 0), (2, 0)), 0)]
+    ("entries", "in_use"),
+    [(((1, 0), None), 0), ((None, (2, 0)), 1), (((1, 9), (2, 0)), 0), (((1, 0), (2, 9)), 1), (((1, 0), (2, 1)), 1), (((1, 0), (2, 0)), 0)],
 )
 def test_the_key_in_use_is_known_after_a_reset(c, entries, in_use):
     assert Authority(c, *entries).state.slot_in_use == in_use

@@ -14,6 +14,7 @@ class Box:
     def __init__(self, c, *, held_open=False, start=0):
         self.c, self.start, self.state = c, start, c.ffi.new("ebms_contactor *")
         settings = c.ffi.new("ebms_contactor_settings *", [LOW_MA, ADVICE_MS, FAULT_MS, CLOSE_MS])
+        c.ffi.memmove(self.state, b"\1" * c.ffi.sizeof("ebms_contactor"), c.ffi.sizeof("ebms_contactor"))  # memory as it may be found
         c.lib.ebms_contactor_init(self.state, settings[0], held_open, start)
 
     def step(self, ms, *, faults=0, current_ma=0, action=None, mode=Mode.COMMAND, reset=False):
@@ -41,6 +42,7 @@ def shut(box):
 
 
 def test_they_close_when_no_fault_stood_for_a_time(box):
+    assert (box.state.closed, box.state.state, box.state.under_load) == (False, McuState.STARTING, False)
     assert box.step(0) == (False, McuState.STARTING)
     assert box.limits() == (0, 0, 672, 480)
     assert box.step(500, faults=64) == (False, McuState.STARTING)
