@@ -40,7 +40,7 @@ demo-gateway: $(TESTING) ## the demo's log, as recorded, into a whole gateway ov
 	$(BIN)/python -m pytest -q -m slow tests/journey/test_3_gateway.py
 
 test: $(TESTING) lint ## lint, types, import rules and the test suite (under 5 minutes)
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not slow' -q
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m 'not slow' -q
 
 lint: $(TESTING) ## ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
