@@ -83,8 +83,9 @@ def test_telemetry_up_advice_down_and_what_a_killed_daemon_leaves(bench):
         until(in_state(board, McuState.ADVISED))
 
         def told():
-            """The limit in force is the stricter of the firmware's own and the one that the decisions say."""
-            return board.drive.charge_da == min(800, int(10 * daemon.decisions[-1]["command"]["limits"]["charge_a"] + 1e-6))
+            """The limit in force is the stricter of the firmware's own and what one of the last decisions says: it rises."""
+            said = [entry["command"]["limits"]["charge_a"] for entry in daemon.decisions[-40:]]
+            return board.drive.charge_da in {min(800, int(10 * charge_a + 1e-6)) for charge_a in said if charge_a > 0}
 
         until(told)
         daemon.process.kill()
