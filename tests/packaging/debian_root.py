@@ -18,7 +18,6 @@ HERE = Path(__file__).resolve().parent
 SUITES = {"deb12": "bookworm", "deb13": "trixie"}
 RELEASE = os.environ.get("RELEASE") or "deb12"
 """Debian's release that all of this is about."""
-MIRROR = "http://deb.debian.org/debian"
 PORT = 43113
 CONFIG = f"""# edited by hand
 [[pack]]
@@ -75,6 +74,15 @@ def build(tree, out, *options, environment=None):
     return package
 
 
+def mirror():
+    """Where this machine gets Debian's main archive from."""
+    said = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    found = [uri for uri in said if "security" not in uri and uri.rstrip("/").endswith("/debian")]
+    return found[0] if found else missing("apt knows no archive of Debian")
+
+
 def debootstrap(folder, *packages, arch=None):
     """A minimal Debian with what the package depends on, under way: ``bootstrapped`` waits for it. arch: only unpacked."""
     need_root()
@@ -85,7 +93,7 @@ def debootstrap(folder, *packages, arch=None):
     slim += ["--dpkgopt=path-include=/usr/share/doc/edgebms/*", '--aptopt=Acquire::Languages "none"']
     include = ",".join(("python3", "adduser", "libstdc++6", "mount", *packages))
     how = ["--variant=extract", f"--architectures={arch}"] if arch else ["--variant=apt"]
-    command = ["mmdebstrap", "-q", *how, f"--include={include}", *slim, SUITES[RELEASE], folder, MIRROR]
+    command = ["mmdebstrap", "-q", *how, f"--include={include}", *slim, SUITES[RELEASE], folder, mirror()]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
