@@ -7,6 +7,7 @@ from edgebms.config import CanOutlet, Config, PackConfig
 from edgebms.errors import ConfigError
 from edgebms.outlet.can_out import PROTOCOLS
 from edgebms.outlet.inverter_frames import MAX_V
+from edgebms.outlet.sending_bus import sending_bus
 from edgebms.telemetry.assembler import Assembler
 from edgebms.telemetry.profile import load_profile
 from edgebms.telemetry.shunt import Shunt
@@ -20,18 +21,9 @@ def summed(settings: CanOutlet, config: Config) -> tuple[PackConfig, ...]:
 
 def check(config: Config, where: str = "config") -> None:
     """Every ``[[outlet.can]]`` of ``config``. Raises ConfigError, ProfileError, CardError."""
-    buses = {bus.name: bus for bus in config.bus}
     for i, settings in enumerate(config.outlet.can):
         here = f"{where}: outlet.can[{i}]"
-        bus = buses.get(settings.bus)
-        if bus is None:
-            raise ConfigError(
-                f"no bus is called {settings.bus!r}",
-                where=f"{here}.bus",
-                mend=f"name one of: {', '.join(buses) or 'none yet, add a [[bus]]'}",
-            )
-        if not bus.transmit:
-            raise ConfigError(f"bus {bus.name} only listens", where=f"{here}.bus", mend="set transmit = true in that [[bus]]")
+        bus = sending_bus(config, settings.bus, here)
         if [other.bus for other in config.outlet.can].count(settings.bus) > 1:
             raise ConfigError(
                 f"two inverters on bus {bus.name}", where=f"{here}.bus", mend="give each a bus of its own: they use the same ids"

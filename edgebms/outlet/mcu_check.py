@@ -6,6 +6,7 @@ from importlib.util import find_spec
 
 from edgebms.config import BusConfig, Config, McuOutlet, PackConfig
 from edgebms.errors import ConfigError, MissingExtra
+from edgebms.outlet.sending_bus import sending_bus
 
 
 def joined(settings: McuOutlet, config: Config) -> tuple[PackConfig, BusConfig]:
@@ -18,19 +19,10 @@ def check(config: Config, where: str = "config") -> None:
     """Every ``[[outlet.mcu]]`` of ``config``. Raises ConfigError, MissingExtra, ProfileError."""
     if find_spec("cobs") is None or find_spec("cryptography") is None:
         raise MissingExtra("a microcontroller needs cobs and cryptography", where=f"{where}: outlet.mcu", mend="pip install 'edgebms[mcu]'")
-    buses = {bus.name: bus for bus in config.bus}
     packs = [pack.name for pack in config.pack]
     for i, settings in enumerate(config.outlet.mcu):
         here = f"{where}: outlet.mcu[{i}]"
-        bus = buses.get(settings.bus)
-        if bus is None:
-            raise ConfigError(
-                f"no bus is called {settings.bus!r}",
-                where=f"{here}.bus",
-                mend=f"name one of: {', '.join(buses) or 'none yet, add a [[bus]]'}",
-            )
-        if not bus.transmit:
-            raise ConfigError(f"bus {bus.name} only listens", where=f"{here}.bus", mend="set transmit = true in that [[bus]]")
+        bus = sending_bus(config, settings.bus, here)
         if [other.bus for other in config.outlet.mcu].count(settings.bus) > 1:
             raise ConfigError(f"two microcontrollers on bus {bus.name}", where=f"{here}.bus", mend="give each a bus of its own")
         if settings.pack and settings.pack not in packs:
