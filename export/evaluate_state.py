@@ -17,7 +17,8 @@ from edgebms.cellcard import CellCard, load_card
 from edgebms.errors import EdgebmsError, LogError
 from edgebms.estimator.kalman import TUNED
 from export.state_estimators import ESTIMATORS, KNOWN, NotInstalled, StateEstimator
-from export.state_logs import Run, StateLog, check_perturbation, find_logs, plan, read_state_log
+from export.state_batch import Pair
+from export.state_logs import StateLog, check_perturbation, find_logs, plan, read_state_log
 
 Floats = NDArray[np.float64]
 
@@ -72,31 +73,28 @@ def run(args: argparse.Namespace) -> int:
     for perturbation in perturbations:
         check_perturbation(perturbation)
     left_out: dict[str, str] = {}
+    logs, broken = read_logs(args.data, left_out)
     cards: dict[str, CellCard] = {}
-    rows: list[dict[str, Any]] = []
-    broken: EdgebmsError | None = None
-    for path in find_logs(args.data):
-        try:
-            log = read_state_log(path)
-        except LogError as error:
-            broken = broken or error
-            left_out[path.name] = error.what
-            continue
+    work: dict[str, list[Pair]] = {}
+    for log in logs:
         card_name = args.card or CARDS.get(log.set)
         reason = UNTRUE.get(log.set) or (None if card_name else "no card is known for the set: name one with --card")
         if reason or card_name is None:
             left_out[log.set] = str(reason)
             continue
         card = cards.setdefault(card_name, load_card(card_name))
-        plans = [p for perturbation in perturbations if (p := plan(log, perturbation, card.capacity_ah)) is not None]
+        work.setdefault(card_name, []).extend(runs_of(log, perturbations, card))
+    rows: list[dict[str, Any]] = []
+    for card_name, pairs in work.items():
         for name in names:
+            progress(f"{card_name}: {name}")
             try:
-                estimator = make(name, card)
+                estimator = make(name, cards[card_name])
             except NotInstalled as error:
                 left_out[name] = str(error)
                 continue
-            rows += score(log, card, name, estimator, plans)
-        progress(path, len(rows))
+            rows += score(pairs, cards[card_name], name, estimator)
+    rows.sort(key=lambda row: row["place"])
     if not rows and broken is not None:
         raise broken
     summary = summarise(rows)
@@ -118,21 +116,40 @@ def make(name: str, card: CellCard) -> StateEstimator:
     return ESTIMATORS[name](card)
 
 
-def score(log: StateLog, card: CellCard, name: str, estimator: StateEstimator, plans: list[Run]) -> list[dict[str, Any]]:
+def read_logs(data: list[Path], left_out: dict[str, str]) -> tuple[list[StateLog], EdgebmsError | None]:
+    """All logs in ``data`` that can be read, and the first error; files that cannot are put into ``left_out``."""
+    logs: list[StateLog] = []
+    broken: EdgebmsError | None = None
+    for path in find_logs(data):
+        try:
+            logs.append(read_state_log(path))
+        except LogError as error:
+            broken = broken or error
+            left_out[path.name] = error.what
+    return logs, broken
+
+
+def runs_of(log: StateLog, perturbations: list[str], card: CellCard) -> list[Pair]:
+    return [(log, run) for name in perturbations if (run := plan(log, name, card.capacity_ah)) is not None]
+
+
+def score(pairs: list[Pair], card: CellCard, name: str, estimator: StateEstimator) -> list[dict[str, Any]]:
+    """One row a run; all runs are of ``card``."""
     rows = []
-    for plan_, (soc, sigma) in zip(plans, estimator.run(log, plans), strict=True):
-        scored = (log.time_s - log.time_s[plan_.first] >= SETTLE_S) & np.isfinite(log.soc) & np.isfinite(soc)
-        scored[: plan_.first] = False
+    for (log, run), (soc, sigma) in zip(pairs, estimator.run(pairs), strict=True):
+        scored = (log.time_s - log.time_s[run.first] >= SETTLE_S) & np.isfinite(log.soc) & np.isfinite(soc)
+        scored[: run.first] = False
         row = {
             "file": log.path.name,
             "set": log.set,
             "cell": log.cell,
             "temperature_c": log.ambient_c if np.isfinite(log.ambient_c) else None,
-            "perturbation": plan_.perturbation,
+            "perturbation": run.perturbation,
             "estimator": name,
             "n": int(np.count_nonzero(scored)),
             "card": card.name,
             "quality": card.quality,
+            "place": str(log.path),
         }
         rows.append(row | metrics(soc[scored] - log.soc[scored], sigma[scored]))
     return rows
@@ -203,9 +220,9 @@ def provenance(cards: dict[str, CellCard], left_out: dict[str, str]) -> dict[str
     }
 
 
-def progress(path: Path, count: int) -> None:
+def progress(line: str) -> None:
     if sys.stderr.isatty():
-        print(f"\r{count:6d} rows  {path.name[:60]:60s}", end="", file=sys.stderr, flush=True)
+        print(f"\r{line[:78]:78s}", end="", file=sys.stderr, flush=True)
 
 
 def print_tables(rows: list[dict[str, Any]], summary: list[dict[str, Any]], left_out: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What an evaluation can judge, by name. Each takes the runs of one log and gives SOC and its sigma.
+"""What an evaluation can judge, by name. Each takes runs of logs of one card and gives SOC and its sigma for each.
 
 A new estimator is one entry in ESTIMATORS: name -> factory(card), which may raise NotInstalled.
 """
@@ -10,16 +10,12 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
-from edgebms.estimator.kalman import Kalman
+from edgebms.estimator.kalman import TUNED, Kalman, Tuning
+from export.state_batch import Answer, Pair, batches
 from export.state_logs import Run, StateLog
 from export.student_estimators import PlainGru, Student
-
-Floats = NDArray[np.float64]
-Answer = tuple[Floats, Floats]
-"""SOC and its standard deviation, (rows,) each, NaN before the run's first row."""
 
 
 class NotInstalled(Exception):
@@ -27,7 +23,7 @@ class NotInstalled(Exception):
 
 
 class StateEstimator(Protocol):
-    def run(self, log: StateLog, runs: list[Run]) -> list[Answer]: ...
+    def run(self, pairs: list[Pair]) -> list[Answer]: ...
 
 
 class CoulombCounter:
@@ -36,8 +32,8 @@ class CoulombCounter:
     def __init__(self, card: CellCard) -> None:
         self._card = card
 
-    def run(self, log: StateLog, runs: list[Run]) -> list[Answer]:
-        return [self._one(log, run) for run in runs]
+    def run(self, pairs: list[Pair]) -> list[Answer]:
+        return [self._one(log, run) for log, run in pairs]
 
     def _one(self, log: StateLog, run: Run) -> Answer:
         dt_s = np.diff(log.time_s, prepend=log.time_s[0])
@@ -53,33 +49,21 @@ class CoulombCounter:
 
 
 class Filter:
-    """The runtime's filter. Runs that see the same current are cells of one pack: a cell wakes at its run's
-    first row, and cells are independent, so each run is exactly what it would be alone (tested)."""
+    """The runtime's filter, many runs beside each other."""
 
-    def __init__(self, card: CellCard) -> None:
-        self._card = card
+    def __init__(self, card: CellCard, tuning: Tuning = TUNED) -> None:
+        self._card, self._tuning = card, tuning
 
-    def run(self, log: StateLog, runs: list[Run]) -> list[Answer]:
+    def run(self, pairs: list[Pair]) -> list[Answer]:
         answers: dict[int, Answer] = {}
-        for offset_a in dict.fromkeys(run.offset_a for run in runs):
-            mine = [i for i, run in enumerate(runs) if run.offset_a == offset_a]
-            first = np.array([runs[i].first for i in mine])
-            kalman = Kalman(self._card, len(mine))
-            rows = log.time_s.size
-            soc, sigma = np.full((rows, len(mine)), np.nan), np.full((rows, len(mine)), np.nan)
-            start = int(first.min())
-            current = log.current_a + offset_a
-            for row in range(start, rows):
-                awake = first <= row
-                kalman.step(
-                    float(log.time_s[row]),
-                    float(current[row]),
-                    np.where(awake, log.voltage_v[row], np.nan),
-                    np.where(awake, log.temperature_c[row], np.nan),
-                )
+        for batch in batches(pairs):
+            kalman = Kalman(self._card, len(batch.pairs), self._tuning)
+            soc, sigma = np.empty(batch.dt_s.shape), np.empty(batch.dt_s.shape)
+            for row in range(len(soc)):
+                kalman.step_many(batch.dt_s[row], batch.current_a[row], batch.voltage_v[row], batch.temperature_c[row])
                 soc[row], sigma[row] = kalman.soc, kalman.soc_sigma
-            answers |= {i: (soc[:, j], sigma[:, j]) for j, i in enumerate(mine)}
-        return [answers[i] for i in range(len(runs))]
+            answers |= dict(batch.answers(soc, sigma))
+        return [answers[i] for i in range(len(pairs))]
 
 
 ESTIMATORS: dict[str, Callable[[CellCard], StateEstimator]] = {

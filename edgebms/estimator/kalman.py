@@ -125,7 +125,8 @@ class Kalman:
         self._rest_s = np.zeros(cells)
         self._time_s = math.nan
         self._current_a = math.nan
-        self._unknown_s = 0.0
+        self._currents_a = np.full(cells, np.nan)
+        self._unknown_s: float | Floats = 0.0
         self.soc = np.full(cells, np.nan)
         self.soc_sigma = np.full(cells, np.nan)
         self.innovation_v = np.full(cells, np.nan)
@@ -160,15 +161,26 @@ class Kalman:
         self._unknown_s = 0.0 if math.isfinite(current_a) else self._unknown_s + dt_s
 
     def step_many(self, dt_s: Floats, current_a: Floats, voltage_v: Floats, temperature_c: Floats) -> None:
-        """The same for cells that are no pack: each with its own time step and current, finite, no gaps.
-        For evaluation and tuning, where many logs run beside each other."""
-        self._advance(dt_s, current_a, 0.0, voltage_v, temperature_c, current_a)
+        """The same for cells that are no pack: each with its own time step and current, (cells,). A cell that was not
+        seen before starts at its first finite voltage. For evaluation and tuning, where many logs run beside each other."""
+        gap, unknown = dt_s > GAP_S, ~np.isfinite(current_a)
+        sigma_c: float | Floats = 0.0
+        flowing = current_a
+        doubtful = gap | unknown
+        if doubtful.any():
+            rested = (np.abs(self._currents_a) < self._rest_a) & (np.abs(current_a) < self._rest_a)
+            missed = np.minimum(np.where(rested, SLEEP_C, self.tuning.current_c), START_SIGMA * 3600.0 / np.maximum(dt_s, 1e-3))
+            sigma_c = np.where(gap, missed, np.where(unknown, self.tuning.current_c, 0.0))
+            flowing = np.where(doubtful, 0.0, current_a)
+        self._currents_a = current_a
+        self._advance(dt_s, flowing, sigma_c, voltage_v, temperature_c, current_a)
+        self._unknown_s = np.where(unknown, self._unknown_s + dt_s, 0.0) if doubtful.any() else 0.0
 
     def _advance(
         self,
         dt_s: float | Floats,
         flowing_a: float | Floats,
-        sigma_c: float,
+        sigma_c: float | Floats,
         voltage_v: Floats,
         temperature_c: Floats,
         current_a: float | Floats,
@@ -181,8 +193,14 @@ class Kalman:
             temperature = np.nan_to_num(temperature, nan=25.0)
         if self._running:
             self._predict(dt_s, flowing_a, sigma_c)
-        unknown_a = isinstance(current_a, float) and not math.isfinite(current_a)
-        now_a = 0.0 if unknown_a else current_a
+        unknown_a: bool | Flags
+        if isinstance(current_a, float):
+            unknown_a = not math.isfinite(current_a)
+            now_a: float | Floats = 0.0 if unknown_a else current_a
+        else:
+            missing = ~np.isfinite(current_a)
+            unknown_a = missing if missing.any() else False
+            now_a = np.where(missing, 0.0, current_a)
         fresh = known > self._started
         since_s = dt_s
         if fresh.any():
@@ -194,7 +212,7 @@ class Kalman:
             self._update(since_s, now_a, unknown_a, voltage_v, temperature, known)
         self._publish(dt_s)
 
-    def _predict(self, dt_s: float | Floats, current_a: float | Floats, sigma_c: float) -> None:
+    def _predict(self, dt_s: float | Floats, current_a: float | Floats, sigma_c: float | Floats) -> None:
         tuning, x, p, model = self.tuning, self._x, self._p, self.model
         capacity = self.card.capacity_ah
         charge = dt_s * self._coulomb
@@ -223,7 +241,7 @@ class Kalman:
         p[OFFSET, OFFSET] += (2.0 * offset * offset / tuning.offset_s) * dt_s
         p[SOC, SOC] += tuning.counting**2 * swing
         wander = (1.0 - decay * decay) * (tuning.pair * current_a) ** 2
-        if sigma_c:
+        if np.any(sigma_c):
             # One unknown current all the while: its charge adds up in step, its share of a pair for a time constant.
             spread = (sigma_c * capacity) * gain
             spread[SOC] *= np.sqrt(1.0 + 2.0 * self._unknown_s / np.maximum(dt_s, 1e-3))
@@ -281,7 +299,13 @@ class Kalman:
         self._running = True
 
     def _update(
-        self, dt_s: float | Floats, current_a: float | Floats, unknown_a: bool, voltage_v: Floats, temperature_c: Floats, known: Flags
+        self,
+        dt_s: float | Floats,
+        current_a: float | Floats,
+        unknown_a: bool | Flags,
+        voltage_v: Floats,
+        temperature_c: Floats,
+        known: Flags,
     ) -> None:
         tuning, x, p, h, model = self.tuning, self._x, self._p, self._h, self.model
         table = model.map
@@ -308,8 +332,8 @@ class Kalman:
         h[SCALE] = total
         np.multiply(scale, over_current, out=h[OFFSET])
         noise = (tuning.noise * table[ERROR]) ** 2 + (tuning.drop * total) ** 2 + (table[HYSTERESIS] * self._hysteresis_open) ** 2
-        if unknown_a:
-            noise += (tuning.current_c * self.card.capacity_ah * h[OFFSET]) ** 2
+        if unknown_a is not False:
+            noise += unknown_a * (tuning.current_c * self.card.capacity_ah * h[OFFSET]) ** 2
         np.negative(h[OFFSET], out=h[OFFSET])
         sensor = self.card.accuracy.sensor_v**2
         once = noise + sensor
@@ -423,7 +447,7 @@ class Kalman:
             "since_anchor_s": self.since_anchor_s.copy(),
             "since_start_s": self.since_start_s.copy(),
             "map": self.model.map.copy(),
-            "clock": np.array([self._time_s, self._current_a, self._unknown_s]),
+            "clock": np.array([self._time_s, self._current_a, float(np.max(self._unknown_s))]),
         }
 
     def restore(self, arrays: dict[str, Floats]) -> None:

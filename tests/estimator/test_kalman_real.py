@@ -15,7 +15,7 @@ CARD = load_card("lg_hg2")
 def test_joined_at_60_per_cent_on_a_measured_cycle(name, bound_pct):
     log = read_state_log(shared(f"data/soc/train/lg_hg2/{name}.parquet"))
     run = plan(log, "join_0.6", CARD.capacity_ah)
-    ((soc, sigma),) = Filter(CARD).run(log, [run])
+    ((soc, sigma),) = Filter(CARD).run([(log, run)])
     scored = log.time_s > log.time_s[run.first] + 600
     error = (soc - log.soc)[scored]
     assert 100 * np.sqrt(np.mean(error**2)) < bound_pct

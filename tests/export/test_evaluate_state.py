@@ -81,7 +81,7 @@ def test_the_table_is_for_people_and_marks_the_card(folder, capsys):
 def test_runs_beside_each_other_are_what_each_is_alone(tmp_path):
     log = read_state_log(write(tmp_path / "a.parquet"))
     runs = [plan(log, name, CARD.capacity_ah) for name in ("none", "join_0.9", "join_0.6", "offset_+0.1")]
-    together = Filter(CARD).run(log, runs)
+    together = Filter(CARD).run([(log, run) for run in runs])
     for run, (soc, sigma) in zip(runs, together, strict=True):
         alone = Kalman(CARD, 1)
         for row in range(run.first, log.time_s.size):
@@ -102,7 +102,7 @@ def test_a_join_is_where_the_reference_passes_the_value(tmp_path):
 def test_the_coulomb_counter_counts(tmp_path):
     log = read_state_log(write(tmp_path / "a.parquet"))
     runs = [plan(log, "none", CARD.capacity_ah), plan(log, "offset_+0.1", CARD.capacity_ah)]
-    (exact, _), (off, _) = CoulombCounter(CARD).run(log, runs)
+    (exact, _), (off, _) = CoulombCounter(CARD).run([(log, run) for run in runs])
     np.testing.assert_allclose(np.diff(exact), np.diff(log.soc), atol=1e-9)
     drift = (off - exact)[-1] - (off - exact)[0]
     assert drift == pytest.approx(0.1 * (log.time_s[-1] - log.time_s[0]) / 3600, rel=1e-6)

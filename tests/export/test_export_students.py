@@ -37,7 +37,7 @@ def log(rows=300, temperature_c=25.0, hide=None):
 @pytest.mark.parametrize(("name", "model"), [("student_int8", "state"), ("student_float", "state_float")])
 def test_a_student_is_judged_as_the_runtime_runs_it(name, model, temperature_c, hide):
     judged = log(temperature_c=temperature_c, hide=hide)
-    soc, sigma = ESTIMATORS[name](CARD).run(judged, [Run("none", 0, 0.0)])[0]
+    soc, sigma = ESTIMATORS[name](CARD).run([(judged, Run("none", 0, 0.0))])[0]
     pack = PackConfig(name="p", profile="edgebms", card="lg_hg2", cells=1, probes=1)
     estimator = Estimator(CARD, pack, load_student(model), ask_inline)
     for row in range(judged.time_s.size):
@@ -55,10 +55,10 @@ def test_a_student_is_judged_as_the_runtime_runs_it(name, model, temperature_c, 
 
 def test_a_student_that_joins_late_is_what_it_would_be_on_the_rest_alone():
     whole = log()
-    late = [ESTIMATORS["student_int8"](CARD).run(whole, [Run("none", 0, 0.0), Run("join_0.6", 100, 0.0)])[1]]
+    late = [ESTIMATORS["student_int8"](CARD).run([(whole, Run("none", 0, 0.0)), (whole, Run("join_0.6", 100, 0.0))])[1]]
     columns = {name: getattr(whole, name)[100:] for name in ("time_s", "current_a", "voltage_v", "temperature_c", "soc")}
     rest = StateLog(whole.path, whole.set, whole.cell, whole.ambient_c, whole.nominal_ah, **columns)
-    alone = ESTIMATORS["student_int8"](CARD).run(rest, [Run("none", 0, 0.0)])[0]
+    alone = ESTIMATORS["student_int8"](CARD).run([(rest, Run("none", 0, 0.0))])[0]
     np.testing.assert_allclose(late[0][0][100:], alone[0], rtol=0, atol=LANE)
     assert np.isnan(late[0][0][:100]).all()
 
@@ -66,9 +66,9 @@ def test_a_student_that_joins_late_is_what_it_would_be_on_the_rest_alone():
 def test_a_slow_sampling_is_held_for_the_plain_gru():
     whole = log(600)
     slow = {name: getattr(whole, name)[9::10] for name in ("time_s", "current_a", "voltage_v", "temperature_c", "soc")}
-    runs = [Run("none", 0, 0.0)]
-    fine = ESTIMATORS["gru"](CARD).run(whole, runs)[0][0]
-    coarse = ESTIMATORS["gru"](CARD).run(StateLog(whole.path, "made", "made", 25.0, 3.0, **slow), runs)[0][0]
+    run = Run("none", 0, 0.0)
+    fine = ESTIMATORS["gru"](CARD).run([(whole, run)])[0][0]
+    coarse = ESTIMATORS["gru"](CARD).run([(StateLog(whole.path, "made", "made", 25.0, 3.0, **slow), run)])[0][0]
     assert abs(fine[-1] - coarse[-1]) < 0.05
 
 
