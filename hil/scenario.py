@@ -25,7 +25,8 @@ LevelWord = Literal["watch", "warning", "critical"]
 Word = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z0-9_.-]+$")]
 Moment = float | str
 """Seconds, or an event: ``start``, ``fault``, ``fault.2``, ``bus``, ``bus.2.end``, ``gateway``, ``gateway.end``, ``runaway``,
-``propagation`` (a second cell runs away), ``opened`` (the plant's contactors), each the first of its kind unless numbered."""
+``propagation`` (a second cell runs away), ``opened`` (the plant's contactors), ``mcu``, ``mcu.end``, each the first of its kind
+unless numbered."""
 
 
 class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -103,6 +104,15 @@ class GatewayFault(Struct):
     for_s: Seconds | None = None
 
 
+class McuFault(Struct):
+    """kind: a row of ``hil/rig/mcu_faults.py``, with link mcu. share: of the frames."""
+
+    kind: str
+    at_s: Seconds
+    for_s: Seconds | None = None
+    share: Annotated[float, Meta(gt=0, le=1)] = 1.0
+
+
 class AlertSpec(Struct):
     """Fields left out are any. rule: a rule among the alert's evidence."""
 
@@ -135,8 +145,25 @@ class SentSpec(Struct):
     charge_v_max: float | None = None
 
 
+class McuSpec(Struct):
+    """What the microcontroller's own telemetry says, with link mcu. Fields left out are any.
+
+    fault: a bit of its own protection. refused: a reason for which it has refused messages since its reset. lapse_s_max: the longest
+    time so far from advice that was spoiled on the line to the next that was accepted.
+    """
+
+    state: Literal["starting", "alone", "advised", "lowering", "open_on_advice", "open_on_fault"] | None = None
+    contactor: Literal["open", "closed"] | None = None
+    fault: str | None = None
+    refused: str | None = None
+    charge_a_max: float | None = None
+    discharge_a_max: float | None = None
+    discharge_a_min: float | None = None
+    lapse_s_max: float | None = None
+
+
 class Expect(Struct):
-    """One thing that must be. Exactly one of alert, cleared, command, sent, unknown, recovered, plant is given.
+    """One thing that must be. Exactly one of alert, cleared, command, sent, unknown, recovered, plant, mcu is given.
 
     within_s of: by that time after the event. before: the event by which it must have been. until it holds nothing is
     asked. holds_s: it must then stand so long without a gap.
@@ -153,6 +180,7 @@ class Expect(Struct):
     """Every cell is seen again."""
     plant: Literal["contactors_open", "opened_without_load", "no_runaway", "runaway", "current_zero", "no_charge"] | None = None
     """opened_without_load: the contactors opened, with 1.8 A or C/100 or less. no_charge: no current into the pack."""
+    mcu: McuSpec | None = None
     within_s: Seconds | None = None
     of: Moment = "start"
     before: Moment | None = None
@@ -167,6 +195,7 @@ class Never(Struct):
     alert: AlertSpec | None = None
     command: CommandSpec | None = None
     sent: SentSpec | None = None
+    mcu: McuSpec | None = None
     since: Moment = "start"
     till: Moment | None = None
 
@@ -188,13 +217,15 @@ class Scenario(Struct):
     seed: Annotated[int, Meta(ge=0)] = 1
     twins: tuple[Word, ...] = ()
     realtime: bool = False
-    link: Literal["udp", "slcan", "socketcan"] = "slcan"
+    link: Literal["udp", "slcan", "socketcan", "mcu"] = "slcan"
+    """mcu: the reference firmware, run by QEMU, on a serial line."""
     pack: PackSpec = PackSpec()
     site: SiteSpec = SiteSpec()
     load: LoadSpec = LoadSpec()
     faults: tuple[PlantFault, ...] = ()
     bus: tuple[BusFault, ...] = ()
     gateway: tuple[GatewayFault, ...] = ()
+    mcu: tuple[McuFault, ...] = ()
     config: str = ""
     """More TOML for the daemon's configuration."""
     expect: tuple[Expect, ...] = ()
@@ -203,7 +234,7 @@ class Scenario(Struct):
     allow_log: tuple[str, ...] = ()
 
 
-EVENT = re.compile(r"(?:start|runaway|propagation|opened|(?:fault|bus|gateway)(?:\.[1-9][0-9]*)?(?:\.end)?)\Z")
+EVENT = re.compile(r"(?:start|runaway|propagation|opened|(?:fault|bus|gateway|mcu)(?:\.[1-9][0-9]*)?(?:\.end)?)\Z")
 
 
 def load(path: Path) -> Scenario:
@@ -227,17 +258,17 @@ def parse(data: Any, where: str = "scenario") -> Scenario:
         raise ConfigError(what, where=where + (f": {place.strip('`').lstrip('.')}" if place else ""), mend=mend) from None
     for i, expect in enumerate(scenario.expect):
         given = [
-            expect.alert, expect.cleared, expect.command, expect.sent, expect.unknown, expect.plant, expect.recovered or None,
+            expect.alert, expect.cleared, expect.command, expect.sent, expect.unknown, expect.plant, expect.recovered or None, expect.mcu,
         ]  # fmt: skip
         if sum(entry is not None for entry in given) != 1:
             raise ConfigError(
                 "asks for none or several things",
                 where=f"{where}: expect[{i}]",
-                mend="give one of alert, cleared, command, sent, unknown, recovered, plant",
+                mend="give one of alert, cleared, command, sent, unknown, recovered, plant, mcu",
             )
     for i, never in enumerate(scenario.never):
-        if sum(entry is not None for entry in (never.alert, never.command, never.sent)) != 1:
-            raise ConfigError("asks for none or several things", where=f"{where}: never[{i}]", mend="give one of alert, command, sent")
+        if sum(entry is not None for entry in (never.alert, never.command, never.sent, never.mcu)) != 1:
+            raise ConfigError("asks for none or several things", where=f"{where}: never[{i}]", mend="give one of alert, command, sent, mcu")
     moments = [moment for expect in scenario.expect for moment in (expect.of, expect.before)]
     moments += [moment for never in scenario.never for moment in (never.since, never.till)]
     for moment in moments:

@@ -13,7 +13,7 @@ from edgebms.inlet.frame import Frame
 from edgebms.telemetry.encode import Encoder
 from edgebms.vocabulary import Contactor
 from hil.plant.faults import KINDS
-from hil.plant.interface import Commands
+from hil.plant.interface import Commands, Measured
 from hil.plant.live import LivePack
 from hil.plant.live import PackSpec as LivePackSpec
 from hil.plant.loads import LOADS
@@ -43,7 +43,6 @@ class Bench:
                 spec.card, spec.cells, spec.probes, seed, spec.parallel, spec.soc, spec.ambient_c, cooled=spec.cooled, schedule=schedule
             )
         )
-        self._closed = spec.contactors is Contactor.CLOSED
         self._wanted_a = load_a(scenario, self._pack.capacity_ah, np.random.default_rng([seed, 3]))
         places = [inject(self._pack, fault, i, spec) for i, fault in enumerate(scenario.faults)]
         self._shown_cell = next((cell for cell in places if cell >= 0), 0)
@@ -67,13 +66,21 @@ class Bench:
 
     def step(self, seconds: float, orders: Orders) -> None:
         # what holds the current back is the site, by the limits of the daemon under test, and nothing else
-        self._closed = self._closed and orders.closed
-        self._pack.command(Commands(closed=self._closed, cool=orders.cooling, balance=orders.balance))
+        self._pack.command(Commands(closed=orders.closed, cool=orders.cooling, balance=orders.balance))
         left_s = seconds
         while left_s > 1e-9:
             step_s = min(left_s, STEP_S)
             self._pack.step(step_s, orders.current_a)
             left_s -= step_s
+
+    def at_start(self) -> tuple[list[float], list[float]]:
+        """What the cells and probes have before the first step, when no sweep has been yet."""
+        true = self._pack.truth()
+        return [float(volt) for volt in true.voltage_v], [float(true.temperature_c[cell]) for cell in self._pack.probe_cell]
+
+    def measure(self) -> Measured:
+        """What the sensors say now."""
+        return self._pack.measure()
 
     def frames(self, time_ns: int) -> list[Frame]:
         """The sweep that the BMS sends now."""

@@ -51,6 +51,17 @@ class Killed:
     def end(self, host: Host) -> None: ...
 
 
+class Down:
+    """kill -9, and a start at the end."""
+
+    def begin(self, host: Host) -> None:
+        host.daemon.kill()
+
+    def end(self, host: Host) -> None:
+        host.daemon.start()
+        host.restarted()
+
+
 class Restarted:
     """An ordinary stop and start."""
 
@@ -203,6 +214,7 @@ class ClockStep:
 
 KINDS: dict[str, type[Fault]] = {
     "killed": Killed,
+    "down": Down,
     "restarted": Restarted,
     "brown_out": BrownOut,
     "stopped_machine": StoppedMachine,

@@ -12,8 +12,8 @@ from itertools import pairwise
 from edgebms.cellcard import load_card
 from edgebms.decision.types import Alert, Decision
 from edgebms.vocabulary import Cause
-from hil.rig.run_log import RunLog, Truth
-from hil.scenario import AlertSpec, CommandSpec, Expect, Moment, Never, SentSpec
+from hil.rig.run_log import McuTold, RunLog, Truth
+from hil.scenario import AlertSpec, CommandSpec, Expect, McuSpec, Moment, Never, SentSpec
 
 LEVELS = ("none", "watch", "warning", "critical")
 WARNING = re.compile(r"warning:|error:|Traceback|failed", re.IGNORECASE)
@@ -49,7 +49,7 @@ def moment(run: RunLog, when: Moment) -> float | None:
     if when == "start":
         return 0.0
     parts = when.split(".")
-    if parts[0] in ("fault", "bus", "gateway"):
+    if parts[0] in ("fault", "bus", "gateway", "mcu"):
         if len(parts) == 1 or parts[1] == "end":
             parts.insert(1, "1")
         return run.events.get(".".join(parts))
@@ -101,6 +101,9 @@ def timeline(run: RunLog, expect: Expect) -> Iterable[tuple[float, bool]]:
     if expect.cleared is not None:
         gone = expect.cleared
         return [(time_s, not any(meets(alert, gone) for alert in decision.alerts)) for time_s, decision in run.decisions]
+    if expect.mcu is not None:
+        spoken = expect.mcu
+        return [(told.time_s, tells(told, spoken)) for told in run.mcu]
     if expect.sent is not None:
         return [(truth.time_s, says(run, expect.sent, truth.time_s)) for truth in run.truth]
     if expect.command is not None:
@@ -141,8 +144,22 @@ def says(run: RunLog, spec: SentSpec, now_s: float) -> bool:
     )
 
 
+def tells(told: McuTold, spec: McuSpec) -> bool:
+    """Is what the microcontroller says of itself what ``spec`` asks for?"""
+    return (
+        (spec.state is None or told.state == spec.state)
+        and (spec.contactor is None or told.closed == (spec.contactor == "closed"))
+        and (spec.fault is None or spec.fault in told.faults)
+        and (spec.refused is None or told.counts.get(spec.refused, 0) > 0)
+        and (spec.charge_a_max is None or told.charge_a <= spec.charge_a_max)
+        and (spec.discharge_a_max is None or told.discharge_a <= spec.discharge_a_max)
+        and (spec.discharge_a_min is None or told.discharge_a >= spec.discharge_a_min)
+        and (spec.lapse_s_max is None or told.lapse_s <= spec.lapse_s_max)
+    )
+
+
 def forbidden(run: RunLog, never: Never) -> Check:
-    asked = "never " + " ".join(map(spec_words, filter(None, [never.alert, never.command, never.sent]))) + between(never)
+    asked = "never " + " ".join(map(spec_words, filter(None, [never.alert, never.command, never.sent, never.mcu]))) + between(never)
     start_s = moment(run, never.since)
     if start_s is None:
         return Check(asked, True, f"{never.since} never came")
@@ -158,6 +175,10 @@ def forbidden(run: RunLog, never: Never) -> Check:
         for truth in run.truth:
             if start_s <= truth.time_s and (till_s is None or truth.time_s < till_s) and says(run, sent, truth.time_s):
                 return Check(asked, False, f"at {truth.time_s:.1f} s", truth.time_s)
+    if never.mcu is not None:
+        for told in run.mcu:
+            if start_s <= told.time_s and (till_s is None or told.time_s < till_s) and tells(told, never.mcu):
+                return Check(asked, False, f"at {told.time_s:.1f} s", told.time_s)
     return Check(asked, True, "never")
 
 
@@ -250,7 +271,7 @@ def words(expect: Expect) -> str:
     elif expect.cleared is not None:
         what = f"no {spec_words(expect.cleared)} any more"
     else:
-        what = " ".join(map(spec_words, filter(None, [expect.alert, expect.command, expect.sent])))
+        what = " ".join(map(spec_words, filter(None, [expect.alert, expect.command, expect.sent, expect.mcu])))
     when = f" within {expect.within_s:g} s of {expect.of}" if expect.within_s is not None else f" after {expect.of}"
     return (
         what
@@ -260,9 +281,9 @@ def words(expect: Expect) -> str:
     )
 
 
-def spec_words(spec: AlertSpec | CommandSpec | SentSpec) -> str:
+def spec_words(spec: AlertSpec | CommandSpec | SentSpec | McuSpec) -> str:
     given = [(name, getattr(spec, name)) for name in spec.__struct_fields__ if getattr(spec, name) not in (None, False)]
-    kind = {AlertSpec: "alert", CommandSpec: "command", SentSpec: "frame"}[type(spec)]
+    kind = {AlertSpec: "alert", CommandSpec: "command", SentSpec: "frame", McuSpec: "microcontroller"}[type(spec)]
     if isinstance(spec, SentSpec):
         given = [(name, f"{value:#x}" if name == "id" else value) for name, value in given]
     return kind + " " + (" ".join(f"{name} {value}" for name, value in given) or "of any kind")

@@ -53,7 +53,7 @@ def open_end(kind: str, folder: Path, name: str) -> End:
         return SlcanEnd(folder / f"tty-{name}")
     if kind == "socketcan":
         return SocketCanEnd(os.environ.get("EDGEBMS_RIG_CAN", "vcan0"))
-    raise RigError(f"no link is called {kind!r}", where="link", mend="udp, slcan or socketcan")
+    raise RigError(f"no link is called {kind!r}", where="link", mend="udp, slcan, socketcan or mcu")
 
 
 def time_frame(now_ns: int) -> Frame:

@@ -59,6 +59,7 @@ class DaemonProcess:
 
     def start(self) -> None:
         """Start the process (again)."""
+        self.down = False
         self.manager = Manager(self._folder / "notify")
         self._counted = len(self.decisions)
         log = self._log_path.open("ab")
@@ -126,6 +127,7 @@ class DaemonProcess:
 
     def kill(self) -> None:
         """kill -9, and the end of what it said."""
+        self.down = True
         self.process.kill()
         self.process.wait()
         self._thread.join(5)

@@ -6,12 +6,16 @@ import contextlib
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edgebms.errors import ConfigError
 from edgebms.inlet.frame import Frame
+from edgebms.vocabulary import Contactor
 from hil.errors import Missing, RigError
 from hil.rig import gateway_faults
 from hil.rig.bench import Bench
@@ -23,7 +27,11 @@ from hil.rig.link import End, open_end, time_frame
 from hil.rig.process import DaemonProcess
 from hil.rig.run_log import RunLog, Truth
 from hil.rig.site import Site
-from hil.scenario import Scenario
+from hil.scenario import GatewayFault, McuFault, Scenario
+
+if TYPE_CHECKING:
+    from hil.rig.mcu_end import BoardPort, McuEnd
+    from hil.rig.site_mcu import McuSite
 
 START_NS = 1_000_000_000
 """The rig's clock at the scenario's start: there is a time before it."""
@@ -41,23 +49,27 @@ LINK_SILENT_S, REOPEN_S = 5.0, 0.6
 class Rig:
     """``run`` once. A ``Host`` for the gateway faults."""
 
-    def __init__(self, log: RunLog, folder: Path, package: Path | None = None, hardware: Path | None = None) -> None:
+    def __init__(
+        self, log: RunLog, folder: Path, package: Path | None = None, hardware: Path | None = None, port: BoardPort | None = None
+    ) -> None:
         """log: an empty one of the scenario and seed to run; what happens goes into it. package: a folder with another
-        ``edgebms`` for the daemon, None = the rig's own. hardware: see ``hardware.py``; then all is on the machine's clock."""
+        ``edgebms`` for the daemon, None = the rig's own. hardware: see ``hardware.py``; then all is on the machine's clock.
+        port: a real board in the place of the emulated microcontroller."""
         scenario, seed = log.scenario, log.seed
         self.log, self.scenario, self.folder = log, scenario, folder
         self.record, self.config = folder / "record", folder / "gateway.toml"
         self._rng = np.random.default_rng([seed, 1])
         self._bench = Bench(scenario, seed)
-        self._hardware, self._realtime = hardware, scenario.realtime or hardware is not None
+        self._hardware, self._port = hardware, port
+        self._realtime = scenario.realtime or hardware is not None
         self._package = {} if package is None else {"PYTHONPATH": str(package)}
-        self._site = Site(scenario.site)
         self._bus_faults = BusFaults(scenario.bus, scenario.pack.period_s, self._rng)
         self._barrier = 0
         self._taken = 0
         self._start_ns = START_NS
         self._now_s = 0.0
         self.broker: Broker | None = None
+        self.mcu: McuEnd | None = None
 
     def run(self) -> RunLog:
         """Raises RigError where this machine cannot run it."""
@@ -66,14 +78,7 @@ class Rig:
         with contextlib.ExitStack() as stack:
             if any(fault.kind in ON_A_DISK for fault in self.scenario.gateway):
                 stack.enter_context(small_disk(self.record))
-            self._end: End
-            if self._hardware is None:
-                self._end = open_end(self.scenario.link, self.folder, "can0")
-            elif self.scenario.bus or self.scenario.link != "slcan":
-                raise Missing("needs the rig's own bus", where="hardware", mend="run this scenario without --hardware")
-            else:
-                self._end = real = HardwareEnd(self._hardware)
-                self._bench.emulator = real.emulator
+            self._open()
             stack.callback(self._end.close)
             text = config_text(self.scenario, self._end, self.folder)
             if any(fault.kind in WITH_A_BROKER for fault in self.scenario.gateway):
@@ -86,17 +91,35 @@ class Rig:
                 rig_clock=not self._realtime,
                 environment=environment(self.scenario, self.folder) | self._package,
             )
-            standing: dict[int, gateway_faults.Fault] = {}
+            standing: dict[str, Callable[[], None]] = {}
             try:
                 self.daemon.wait_ready()
                 self._start()
                 self._steps(standing)
             finally:
-                for fault in standing.values():
-                    fault.end(self)
+                for end in standing.values():
+                    end()
                 self._finish()
         self.log.wall_s = time.monotonic() - began_s
         return self.log
+
+    def _open(self) -> None:
+        """The rig's end of the link, and the site behind it."""
+        self._end: End
+        self._site: Site | McuSite = Site(self.scenario.site, self.scenario.pack.contactors is Contactor.CLOSED)
+        if self.scenario.link == "mcu":
+            from hil.rig.mcu_end import McuEnd
+            from hil.rig.site_mcu import McuSite
+
+            self._end = self.mcu = McuEnd(self.scenario, self.folder, self._bench.at_start(), self._port)
+            self._site = McuSite(self.scenario.site, self.mcu)
+        elif self._hardware is None:
+            self._end = open_end(self.scenario.link, self.folder, "can0")
+        elif self.scenario.bus or self.scenario.link != "slcan":
+            raise Missing("needs the rig's own bus", where="hardware", mend="run this scenario without --hardware")
+        else:
+            self._end = real = HardwareEnd(self._hardware)
+            self._bench.emulator = real.emulator
 
     def restarted(self) -> None:
         self.daemon.wait_ready()
@@ -147,22 +170,30 @@ class Rig:
 
     # ---- the scenario
 
-    def _steps(self, standing: dict[int, gateway_faults.Fault]) -> None:
-        """standing: the gateway faults that are on; whoever calls ends what is left of them."""
+    def _steps(self, standing: dict[str, Callable[[], None]]) -> None:
+        """standing: how each fault that is on ends; whoever calls ends what is left of them."""
         scenario = self.scenario
         period_s = scenario.pack.period_s
         for number in range(1, int(scenario.duration_s / period_s) + 1):
             self._now_s = now_s = number * period_s
-            self._gateway_faults(now_s, standing)
+            self._turn("gateway", scenario.gateway, self._begin_gateway, now_s, standing)
+            self._turn("mcu", scenario.mcu, self._begin_mcu, now_s, standing)
             orders = self._site.orders(self._bench.wanted_a(now_s), now_s)
             self._bench.step(period_s, orders)
             self._mark_events(now_s)
-            frames, raw = self._bus_faults.apply(self._bench.frames(self._ns(now_s)), now_s)
+            frames, raw = self._spoken(now_s)
             if not self._exchange(now_s, frames, raw):
                 code = self.daemon.process.poll()
                 self.log.broken = f"no answer from the daemon at {now_s:.1f} s" + (f", it ended with {code}" if code is not None else "")
                 return
             self.log.truth.append(self._bench.truth(now_s, orders))
+
+    def _spoken(self, now_s: float) -> tuple[list[Frame], bytes]:
+        """What the pack's BMS sends now. A microcontroller in the loop speaks for itself, of what it is shown."""
+        if self.mcu is not None:
+            self.mcu.show(self._bench.measure())
+            return [], b""
+        return self._bus_faults.apply(self._bench.frames(self._ns(now_s)), now_s)
 
     def _exchange(self, now_s: float, frames: list[Frame], raw: bytes) -> bool:
         """Send a sweep, let the daemon decide, take what it says. False: it does not answer any more."""
@@ -174,7 +205,7 @@ class Rig:
             if raw:
                 self._end.send_raw(raw)
             self._end.send(frames)
-            alive = self.daemon.process.poll() is None
+            alive = self.daemon.down or self.daemon.process.poll() is None
         else:
             self._end.send([time_frame(now_ns)])
             if raw:
@@ -203,17 +234,36 @@ class Rig:
             self._taken += 1
             self.log.decisions.append(((decision.mono_ns - self._start_ns) / 1e9, decision))
             self._site.take(decision, now_s)
+        if self.mcu is not None:
+            self.log.mcu += self.mcu.told(self._start_ns)
 
-    def _gateway_faults(self, now_s: float, standing: dict[int, gateway_faults.Fault]) -> None:
-        for i, spec in enumerate(self.scenario.gateway):
-            if i not in standing and f"gateway.{i + 1}" not in self.log.events and now_s >= spec.at_s:
-                fault = gateway_faults.KINDS[spec.kind]()
-                self.log.events[f"gateway.{i + 1}"] = now_s
-                fault.begin(self)
-                standing[i] = fault
-            elif i in standing and spec.for_s is not None and now_s >= spec.at_s + spec.for_s:
-                standing.pop(i).end(self)
-                self.log.events[f"gateway.{i + 1}.end"] = now_s
+    def _turn(
+        self,
+        name: str,
+        specs: Sequence[Any],
+        begin: Callable[[Any], Callable[[], None]],
+        now_s: float,
+        standing: dict[str, Callable[[], None]],
+    ) -> None:
+        """Begin and end what is due."""
+        for i, spec in enumerate(specs, 1):
+            event = f"{name}.{i}"
+            if event not in self.log.events and now_s >= spec.at_s:
+                self.log.events[event] = now_s
+                standing[event] = begin(spec)
+            elif event in standing and spec.for_s is not None and now_s >= spec.at_s + spec.for_s:
+                standing.pop(event)()
+                self.log.events[f"{event}.end"] = now_s
+
+    def _begin_gateway(self, spec: GatewayFault) -> Callable[[], None]:
+        fault = gateway_faults.KINDS[spec.kind]()
+        fault.begin(self)
+        return partial(fault.end, self)
+
+    def _begin_mcu(self, spec: McuFault) -> Callable[[], None]:
+        if self.mcu is None:
+            raise ConfigError("there is no microcontroller", where="mcu", mend="link: mcu")
+        return self.mcu.begin(spec)
 
     def _mark_events(self, now_s: float) -> None:
         events = self.log.events

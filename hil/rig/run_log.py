@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgebms.decision.types import Decision
@@ -28,6 +29,22 @@ class Truth:
     """|current| above what the daemon's limits allowed at that time; 0 where they held."""
 
 
+@dataclass(frozen=True, slots=True)
+class McuTold:
+    """What the microcontroller said of itself at one moment, by its codes' names in small letters. counts: messages refused since its
+    reset, by reason. lapse_s: see ``McuSpec``."""
+
+    time_s: float
+    state: str
+    closed: bool
+    faults: frozenset[str]
+    charge_a: float
+    discharge_a: float
+    session: int
+    counts: Mapping[str, int]
+    lapse_s: float
+
+
 @dataclass(slots=True)
 class RunLog:
     """One run. Times are the scenario's seconds. events: name -> when, by the judge's names. exit_code: the daemon's."""
@@ -39,6 +56,7 @@ class RunLog:
     frames: list[Frame] = field(default_factory=list)
     sent: list[tuple[float, Frame]] = field(default_factory=list)
     """What the daemon sent on the bus, and when."""
+    mcu: list[McuTold] = field(default_factory=list)
     events: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     log: str = ""

@@ -23,8 +23,9 @@ class Orders:
 class Site:
     """Takes each decision as a machine would: a limit holds until it expires, then nothing is allowed."""
 
-    def __init__(self, spec: SiteSpec) -> None:
-        self._spec = spec
+    def __init__(self, spec: SiteSpec, closed: bool) -> None:
+        """closed: the contactors, at the start."""
+        self._spec, self._closed = spec, closed
         self._decision: Decision | None = None
         self._came_s = 0.0
         self._advised_s: float | None = None
@@ -49,9 +50,9 @@ class Site:
         if self.opened_s is not None:
             return Orders(0.0, False, self._cools(), (), 0.0)
         if self._spec.obeys != "all":
-            return Orders(wanted_a, True, self._cools(), (), self._unmet(wanted_a))
+            return Orders(wanted_a, self._closed, self._cools(), (), self._unmet(wanted_a))
         low_a, high_a = self._limits(now_s)
-        return Orders(min(max(wanted_a, low_a), high_a), True, self._cools(), self._balance(), 0.0)
+        return Orders(min(max(wanted_a, low_a), high_a), self._closed, self._cools(), self._balance(), 0.0)
 
     def _limits(self, now_s: float) -> tuple[float, float]:
         decision = self._decision
