@@ -8,8 +8,9 @@ import sys
 
 from edgebms.errors import EdgebmsError
 from export import evaluate, train
+from export.reason import command as reason
 
-VERBS = (evaluate, train)
+VERBS = (evaluate, train, reason)
 
 
 def main(argv: list[str] | None = None) -> int:

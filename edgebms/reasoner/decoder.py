@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgebms.evidence.measure import Bundle, measure
 from edgebms.evidence.past import Past
-from edgebms.evidence.queries import QUERIES
+from edgebms.evidence.queries import QUERIES, Query
 from edgebms.reasoner.grammar import CAUSE_TOKENS, Trace
 from edgebms.reasoner.language import CAP, FIRST_QUERY, TOKENS
 from edgebms.reasoner.quantiser import prompt
@@ -33,10 +33,20 @@ class Interrogation:
     chances: Floats
 
 
+Read = Callable[[Query, Past, int], Bundle]
+"""``evidence.measure``, or what gives the same answers."""
+
+
 def interrogate(
-    student: ReasoningStudent, past: Past, *, suspicious: bool = False, cap: int = CAP, late: Callable[[], bool] = lambda: False
+    student: ReasoningStudent,
+    past: Past,
+    *,
+    suspicious: bool = False,
+    cap: int = CAP,
+    late: Callable[[], bool] = lambda: False,
+    read: Read = measure,
 ) -> Interrogation:
-    """suspicious: no glance; a pack is called healthy only after ``cap`` questions. late: time is up, ask no more.
+    """suspicious: no glance; a pack is called healthy only after ``cap`` questions. late: time is up, ask no more. read: who answers.
 
     Whatever the weights, the trace is well-formed: only words that the grammar allows are chosen from, NaN logits count as the lowest.
     """
@@ -50,7 +60,7 @@ def interrogate(
         if not may_ask or commits(student, logits, chances, likely, may_ask, len(bundles), suspicious):
             break
         place = may_ask[int(usable(logits[FIRST_QUERY : FIRST_QUERY + len(QUERIES)])[may_ask].argmax())]
-        bundle = measure(QUERIES[place], past, trace.suspect)
+        bundle = read(QUERIES[place], past, trace.suspect)
         trace.ask(place, bundle.cell)
         bundles.append(bundle)
         logits = student.step(student.quantiser.mix(place, bundle.relatives))

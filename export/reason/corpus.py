@@ -1,0 +1,178 @@
+"""The reasoner's corpus: episodes of the circuit plant, read at a few instants each, as one array a batch of packs.
+
+``FOLDER/SPLIT/batch_NNNNN.npy`` is a structured array (``ROW``), one row an instant, opened with ``np.load(mmap_mode="r")``. A batch
+that is there is not made again; the same seed gives the same bytes. Splits differ in their seed, so no pack is in two of them.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebms.errors import LogError
+from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
+from edgebms.reasoner.language import CAUSES
+from edgebms.vocabulary import Cause
+from export.reason.extract import Extracted, card_of, extract
+from hil.plant.draws import Ranges
+from hil.plant.episodes import Episode, Mix, Plan, run_batch
+from hil.plant.faults import FAULTS, LOOK_ALIKES
+
+FOLDER = Path("build") / "reason-corpus"
+SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74}
+"""validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it."""
+INSTANTS = 5
+FIRST_S = 300.0
+PACKS_A_BATCH = 1000
+"""More than a batch ever holds: a pack's number is unique in its split."""
+
+ROW = np.dtype(
+    [
+        ("number", "i4"),
+        ("kind", "U20"),
+        ("card", "U20"),
+        ("chemistry", "U8"),
+        ("cells", "i2"),
+        ("probes", "i2"),
+        ("last", "?"),
+        ("tick_s", "f4"),
+        ("cause", "i1"),
+        ("severity", "i1"),
+        ("cell", "i2"),
+        ("probe", "i2"),
+        ("to_critical_s", "f4"),
+        ("since_onset_s", "f4"),
+        ("detectable", "?"),
+        ("named", "i2", (len(QUERIES),)),
+        ("numbers", "f2", (len(QUERIES), NUMBERS)),
+        ("of_suspect", "f2", (len(OUTLIERS), len(ABOUT_SUSPECT), NUMBERS)),
+    ]
+)
+"""numbers, of_suspect: as in ``extract.Extracted``, asinh of the relatives. cause: place in ``CAUSES``. last: the recording's end."""
+
+WIDER = Ranges(
+    period_s=(1.0, 2.0, 5.0, 10.0),
+    ambient_c=(-15.0, 45.0),
+    capacity_left=(0.70, 1.05),
+    resistance_grown=(0.8, 2.2),
+    tau=(0.5, 2.0),
+    spread_capacity=(0.001, 0.02),
+    spread_resistance=(0.005, 0.10),
+    spread_soc=(0.0005, 0.02),
+    spread_cooling=(0.01, 0.25),
+    heat_capacity=(0.75, 1.3),
+    ambient_share=(0.03, 0.6),
+    voltage_offset_v=(0.0001, 0.0030),
+    voltage_noise_v=(0.0001, 0.0020),
+    temperature_offset_c=(0.05, 1.0),
+    temperature_noise_c=(0.01, 0.25),
+    current_offset_c_rate=(0.0, 0.003),
+    current_noise_c_rate=(0.0002, 0.005),
+    load_strength=(0.3, 1.6),
+)
+
+
+def even_kinds() -> tuple[str, ...]:
+    """Kinds repeated so that each cause is as likely as another, whatever the number of its kinds; look-alikes once each."""
+    of = {kind: row.cause for kind, row in FAULTS.items()}
+    times = {cause: list(of.values()).count(cause) for cause in set(of.values())}
+    whole = int(np.lcm.reduce(list(times.values())))
+    repeated = [kind for kind, cause in of.items() for _ in range(whole // times[cause])]
+    return (*repeated, *LOOK_ALIKES)
+
+
+def plan_of(split: str) -> Plan:
+    """Three in ten packs stay healthy, half of them look-alikes."""
+    plan = Plan(seed=SEEDS[split], mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=even_kinds()))
+    return replace(plan, ranges=WIDER) if split == "wider" else plan
+
+
+def instants(rng: np.random.Generator, episode: Episode) -> NDArray[np.float64]:
+    """(INSTANTS,) from the episode's start: its end; one anywhere; of a fault two at any age and one young (log-uniform)."""
+    end_s = float(episode.time_s[-1])
+    onset_s = episode.fault.onset_s if episode.fault is not None else 0.0
+    first_s = max(onset_s + 5.0, FIRST_S)
+    young_s = np.exp(rng.uniform(np.log(10.0), np.log(max(end_s - onset_s, 20.0)))) + onset_s
+    drawn = [rng.uniform(FIRST_S, end_s), *rng.uniform(first_s, end_s, 2), max(young_s, FIRST_S)]
+    return np.clip([end_s, *drawn], None, end_s)
+
+
+def rows_of(found: Extracted, episode: Episode) -> NDArray[np.void]:
+    rows = np.zeros(len(found.tick_s), dtype=ROW)
+    rows["number"], rows["kind"], rows["card"] = found.number, found.kind, episode.card
+    rows["chemistry"] = card_of(episode.card).chemistry.value
+    rows["cells"], rows["probes"] = episode.cell_voltage_v.shape[1], episode.temperature_c.shape[1]
+    rows["last"][0] = True
+    for name in ("tick_s", "cell", "probe", "to_critical_s", "since_onset_s", "detectable", "named"):
+        rows[name] = getattr(found, name)
+    rows["cause"] = [CAUSES.index(cause) for cause in found.cause]
+    rows["severity"] = [int(level) for level in found.severity]
+    rows["numbers"], rows["of_suspect"] = np.arcsinh(found.numbers), np.arcsinh(found.of_suspect)
+    return rows
+
+
+def make_batch(split: str, batch: int) -> NDArray[np.void]:
+    plan = plan_of(split)
+    found = []
+    for episode in run_batch(plan, batch, batch * PACKS_A_BATCH):
+        rng = np.random.default_rng([plan.seed, episode.number, 0x1D])
+        found.append(rows_of(extract(episode, instants(rng, episode)), episode))
+    return np.concatenate(found)
+
+
+def make(folder: Path, split: str, packs: int) -> int:
+    """Make what is missing until ``split`` holds at least ``packs``; returns how many it holds. Raises LogError."""
+    try:
+        (folder / split).mkdir(parents=True, exist_ok=True)
+        held = 0
+        for batch in count():
+            if held >= packs:
+                return held
+            path = folder / split / f"batch_{batch:05d}.npy"
+            if not path.is_file():
+                started_s = time.monotonic()
+                rows = make_batch(split, batch)
+                partial = path.with_suffix(".part")
+                with partial.open("wb") as file:
+                    np.save(file, rows)
+                partial.replace(path)
+                seconds = time.monotonic() - started_s
+                print(f"{split}: {held + len(rows) // INSTANTS} packs, batch {batch} in {seconds:.0f} s", file=sys.stderr, flush=True)
+            held += len(np.load(path, mmap_mode="r")) // INSTANTS
+    except OSError as error:
+        raise LogError(f"cannot be written: {error.strerror}", where=str(folder), mend="name a folder that can be written") from None
+    raise AssertionError("unreachable")
+
+
+def load(folder: Path, split: str, packs: int | None = None) -> NDArray[np.void]:
+    """All rows of ``split`` (the first ``packs`` packs). Raises LogError where there are none."""
+    paths = sorted((folder / split).glob("batch_*.npy"))
+    found, held = [], 0
+    for path in paths:
+        rows = np.load(path)
+        if packs is not None and held + len(rows) // INSTANTS > packs:
+            rows = rows[: (packs - held) * INSTANTS]
+        found.append(rows)
+        held += len(rows) // INSTANTS
+        if packs is not None and held >= packs:
+            break
+    if not found:
+        raise LogError(f"holds no {split} packs", where=str(folder), mend="make them: python -m export reason corpus")
+    return np.concatenate(found)
+
+
+def weights(rows: NDArray[np.void]) -> NDArray[np.float64]:
+    """(n,) of mean 1: three tenths healthy, every other cause that is there alike."""
+    cause = rows["cause"].astype(int)
+    counts = np.bincount(cause, minlength=len(CAUSES)).astype(float)
+    there = counts > 0
+    healthy = CAUSES.index(Cause.HEALTHY)
+    share = np.where(there, 0.7 / max(int(there.sum()) - int(there[healthy]), 1), 0.0)
+    share[healthy] = 0.3 * there[healthy]
+    return (share / np.maximum(counts, 1.0))[cause] * len(cause) / share.sum()

@@ -1,0 +1,152 @@
+"""A student judged on corpus rows, through the runtime's own loop: what it would have said of each, and the figures of many."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebms.evidence.measure import Bundle
+from edgebms.evidence.past import Past
+from edgebms.evidence.queries import QUERIES, Query
+from edgebms.reasoner.decoder import interrogate
+from edgebms.reasoner.language import CAP, CAUSES
+from edgebms.reasoner.student import ReasoningStudent
+from edgebms.vocabulary import Cause
+from export.reason import corpus
+from export.reason.asking import FREE, OUTLIER_RANK, OUTLIERS, SUSPECT_RANK
+
+Singles = NDArray[np.float32]
+Floats = NDArray[np.float64]
+HEALTHY = CAUSES.index(Cause.HEALTHY)
+PLACE = {query: place for place, query in enumerate(QUERIES)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """Of n rows: cause (n,) place in CAUSES, cell (n,), level (n,), queries (n,), chances (n, causes), confidence bin (n,)."""
+
+    cause: NDArray[np.intp]
+    cell: NDArray[np.intp]
+    level: NDArray[np.intp]
+    queries: NDArray[np.intp]
+    chances: Floats
+    confidence: NDArray[np.intp]
+
+
+@cache
+def scale_like(chemistry: str, cells: int) -> Any:
+    return SimpleNamespace(scale=SimpleNamespace(chemistry=chemistry, cells=cells))
+
+
+def reader(row: np.void, other: np.void | None = None) -> Any:
+    """Answers of ``row`` (of ``other``, where given: then what is said must fall to guessing) as ``evidence.measure`` gives them."""
+    source = row if other is None else other
+    named = source["named"]
+
+    def read(query: Query, past: Past, suspect: int) -> Bundle:
+        del past
+        place = PLACE[query]
+        unknown = np.full(4, np.nan)
+        if FREE[place]:
+            relatives = np.sinh(source["numbers"][place].astype(float))
+            return Bundle(query, int(named[place]), unknown, relatives)
+        at = next((OUTLIER_RANK[o] for o in OUTLIERS if named[o] == suspect), -1)
+        relatives = np.sinh(source["of_suspect"][at, SUSPECT_RANK[place]].astype(float)) if at >= 0 else unknown
+        return Bundle(query, suspect, unknown, relatives)
+
+    return read
+
+
+def ask_all(
+    student: ReasoningStudent, rows: NDArray[np.void], *, cap: int = CAP, suspicious: bool = False, shuffled: int | None = None
+) -> Said:
+    """shuffled: the seed by which each row is answered with another row's evidence."""
+    n = len(rows)
+    others = None if shuffled is None else np.random.default_rng(shuffled).permutation(n)
+    columns: list[list[Any]] = [[], [], [], [], [], []]
+    for i in range(n):
+        row = rows[i]
+        past = cast(Past, scale_like(str(row["chemistry"]), int(row["cells"])))
+        read = reader(row, None if others is None else rows[others[i]])
+        found = interrogate(student, past, suspicious=suspicious, cap=cap, read=read)
+        trace = found.trace
+        told = (CAUSES.index(trace.cause), trace.cell, int(trace.severity), len(trace.asked), found.chances, trace.confidence_bin)
+        for column, value in zip(columns, told, strict=True):
+            column.append(value)
+    whole = [np.array(column, dtype=np.intp) for column in columns[:4]]
+    return Said(*whole, np.array(columns[4]), np.array(columns[5], dtype=np.intp))
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A weighted share and its standard error, packs independent of each other."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.1f} +-{100 * self.error:.1f}"
+
+
+def mean(values: Floats | NDArray[np.bool_], weight: Floats, packs: NDArray[np.integer]) -> Figure:
+    """Weighted mean; the error counts a pack's rows as one."""
+    share = weight / weight.sum()
+    value = float((share * values).sum())
+    _, pack = np.unique(packs, return_inverse=True)
+    apart = np.bincount(pack, share * (np.asarray(values, dtype=float) - value))
+    return Figure(value, float(np.sqrt((apart**2).sum())))
+
+
+def figures(rows: NDArray[np.void], said: Said) -> dict[str, Figure]:
+    """Accuracy on everything and on what can be detected (healthy ones too), of the cell where the cause is right and has one, false alarms
+    among the healthy, queries; each cause weighs alike, three tenths healthy."""
+    right = said.cause == rows["cause"]
+    out: dict[str, Figure] = {}
+    healthy = rows["cause"] == HEALTHY
+    found = healthy | rows["detectable"]
+    packs = rows["number"]
+    out["accuracy"] = mean(right, corpus.weights(rows), packs)
+    out["accuracy_detectable"] = mean(right[found], corpus.weights(rows[found]), packs[found])
+    out["false_alarms"] = mean(said.cause[healthy] != HEALTHY, np.ones(healthy.sum()), packs[healthy])
+    out["queries"] = mean(said.queries.astype(float), corpus.weights(rows), packs)
+    out["queries_healthy"] = mean(said.queries[healthy].astype(float), np.ones(healthy.sum()), packs[healthy])
+    from export.reason.asking import right_place
+
+    placed = right & rows["detectable"] & ((rows["cell"] >= 0) | (rows["probe"] >= 0)) & (said.cell > -2)
+    if placed.any():
+        place_right = right_place(rows, said.cell)
+        out["right_cell"] = mean(place_right[placed], corpus.weights(rows[placed]), packs[placed])
+    chance = said.chances[np.arange(len(rows)), said.cause]
+    out["calibration_error"] = calibration(chance, right, corpus.weights(rows))
+    return out
+
+
+def calibration(chance: Floats, right: NDArray[np.bool_], weight: Floats, bins: int = 10) -> Figure:
+    """Expected calibration error over ten bins of the probability of what was said."""
+    share = weight / weight.sum()
+    place = np.minimum((chance * bins).astype(np.intp), bins - 1)
+    apart = np.bincount(place, share * (chance - right), minlength=bins)
+    return Figure(float(np.abs(apart).sum()), float("nan"))
+
+
+def per_cause(rows: NDArray[np.void], cause: NDArray[np.intp]) -> dict[str, dict[str, float]]:
+    """Of each cause: rows, share that is detectable, recall on all and on the detectable ones."""
+    out = {}
+    for place, name in enumerate(CAUSES):
+        own = rows["cause"] == place
+        if not own.any():
+            continue
+        right = cause[own] == place
+        seen = rows["detectable"][own] | (place == HEALTHY)
+        out[name.value] = {
+            "rows": int(own.sum()),
+            "detectable": round(float(seen.mean()), 3),
+            "recall": round(float(right.mean()), 3),
+            "recall_detectable": round(float(right[seen].mean()), 3) if seen.any() else float("nan"),
+        }
+    return out
