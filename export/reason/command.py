@@ -1,12 +1,24 @@
-"""``python -m export reason STAGE``: the reasoner's recipe, one stage a command, each resumable."""
+"""``python -m export reason STAGE``: the reasoner's recipe, one stage a command; each goes on where it was broken off.
+
+In order: corpus, oracle, fixed, trees, student, thresholds. ``python -m export evaluate reason`` prints the tables.
+"""
 
 from __future__ import annotations
 
 import argparse
+import json
+import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from edgebms.errors import LogError, MissingExtra
+from edgebms.evidence.queries import BY_WORD, QUERIES
 from export.reason import corpus
+
+RUNS = Path("build") / "reason"
+PLACE = {word: QUERIES.index(query) for word, query in BY_WORD.items()}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -15,10 +27,103 @@ def add_parser(subparsers: Any) -> None:
     made = stages.add_parser("corpus", help="packs of the plant, read at a few instants each")
     made.add_argument("--split", choices=sorted(corpus.SEEDS), default="train")
     made.add_argument("--packs", type=int, default=12_000, help="at least so many (a batch is always made whole)")
-    made.add_argument("--out", type=Path, default=corpus.FOLDER)
     made.set_defaults(func=run_corpus)
+    oracle = stages.add_parser("oracle", help="the network that knows what each question would tell")
+    oracle.add_argument("--steps", type=int, default=None, help="in place of the recipe's")
+    oracle.set_defaults(func=run_oracle)
+    fixed = stages.add_parser("fixed", help="the best eight questions to ask of every pack, for comparison")
+    fixed.set_defaults(func=run_fixed)
+    trees = stages.add_parser("trees", help="boosted trees on all evidence and on the fixed eight")
+    trees.set_defaults(func=run_trees)
+    student = stages.add_parser("student", help="the student that ships, from the oracle's interrogations")
+    student.add_argument("--steps", type=int, default=None, help="in place of the recipe's")
+    student.add_argument("--fixed", action="store_true", help="the same student on the fixed eight, for comparison; nothing is shipped")
+    student.add_argument("--name", default="reasoner", help="of the model's files")
+    student.add_argument("--models", type=Path, default=Path("models"), help="folder to write to")
+    student.set_defaults(func=run_student)
+    for stage in (made, oracle, fixed, trees, student):
+        stage.add_argument("--corpus", type=Path, default=corpus.FOLDER, help="folder of the corpus")
+        stage.add_argument("--runs", type=Path, default=RUNS, help="folder of what is between")
+    for stage in (oracle, trees, student):
+        stage.add_argument("--use", type=int, default=None, metavar="PACKS", help="train on the first so many packs only")
 
 
 def run_corpus(args: argparse.Namespace) -> int:
-    print(f"{corpus.make(args.out, args.split, args.packs)} packs of {args.split} in {args.out}")
+    print(f"{corpus.make(args.corpus, args.split, args.packs)} packs of {args.split} in {args.corpus}")
+    return 0
+
+
+def need(*modules: str) -> None:
+    """Raises MissingExtra."""
+    import importlib
+
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError:
+            raise MissingExtra(f"needs {module}", where="python -m export reason", mend="pip install -e '.[export]'") from None
+
+
+def run_oracle(args: argparse.Namespace) -> int:
+    need("torch")
+    from export.reason import oracle
+
+    recipe = oracle.OracleRecipe() if args.steps is None else oracle.OracleRecipe(steps=args.steps)
+    oracle.train(corpus.load(args.corpus, "train", args.use), recipe, args.runs / "oracle.pt")
+    return 0
+
+
+def run_fixed(args: argparse.Namespace) -> int:
+    need("torch")
+    from export.reason import oracle
+
+    rows = corpus.load(args.corpus, "validation")
+    chosen = oracle.best_fixed(oracle.read(args.runs / "oracle.pt"), rows)
+    words = [QUERIES[place].word for place in chosen]
+    (args.runs / "fixed.json").write_text(json.dumps(words, indent=1) + "\n", encoding="utf-8")
+    print("\n".join(words))
+    return 0
+
+
+def fixed_of(runs: Path) -> list[int]:
+    """The eight questions that ``fixed`` chose. Raises LogError."""
+    try:
+        words = json.loads((runs / "fixed.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LogError(f"cannot be read: {error.strerror}", where=str(runs), mend="python -m export reason fixed") from None
+    return [PLACE[word] for word in words]
+
+
+def run_trees(args: argparse.Namespace) -> int:
+    need("sklearn")
+    from export.reason import trees
+
+    rows = corpus.load(args.corpus, "train", args.use)
+    sets = {"trees": list(range(len(QUERIES))), "trees_8": fixed_of(args.runs)}
+    for name, queries in sets.items():
+        model = trees.fit(rows, queries, trees.SETTINGS)
+        with (args.runs / f"{name}.pickle").open("wb") as file:
+            pickle.dump((model, queries), file)
+        check = corpus.load(args.corpus, "validation")
+        right = trees.chances(model, check, queries).argmax(axis=1) == check["cause"]
+        print(f"{name}: {100 * np.average(right, weights=corpus.weights(check)):.1f} % on validation", flush=True)
+    return 0
+
+
+def run_student(args: argparse.Namespace) -> int:
+    need("torch", "transformers")
+    from export.reason import oracle, sft, student_model, traces
+
+    rows = corpus.load(args.corpus, "train", args.use)
+    recipe = sft.SftRecipe() if args.steps is None else sft.SftRecipe(steps=args.steps)
+    centres = traces.fitted_bins(rows)
+    knows = oracle.read(args.runs / "oracle.pt")
+    fixed = fixed_of(args.runs) if args.fixed else None
+    name = "student_fixed" if args.fixed else "student"
+    model = sft.train(rows, knows, centres.astype(np.float32), sft.NANO, recipe, args.runs / f"{name}.pt", fixed)
+    if args.fixed:
+        np.save(args.runs / "fixed_bins.npy", centres)
+        return 0
+    check = corpus.load(args.corpus, "validation")
+    student_model.ship(args.models, args.runs, args.name, model, centres, knows, rows, check, recipe)
     return 0

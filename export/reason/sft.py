@@ -23,7 +23,7 @@ from edgebms.reasoner.language import CAP, CAUSES, FIRST_CAUSE, FIRST_QUERY, TOK
 from export.onnx_graph import Weights
 from export.reason import corpus
 from export.reason.decoder_graph import NANO, Shape
-from export.reason.oracle import Oracle, roll_out
+from export.reason.oracle import Oracle, roll_out, softmax
 from export.reason.traces import Targets, Traces, inputs, targets
 
 Singles = NDArray[np.float32]
@@ -88,9 +88,14 @@ def logits_of(model: Any, mix: Singles | Tensor) -> Tensor:
     return out
 
 
+def of_causes(logits: Singles) -> Singles:
+    """(n, causes) probabilities of logits (n, tokens)."""
+    return softmax(logits[:, FIRST_CAUSE : FIRST_CAUSE + len(CAUSES)])
+
+
 def loss_of(logits: Tensor, wanted: Targets, length: NDArray[np.intp], recipe: SftRecipe) -> tuple[Tensor, list[float]]:
     causes = logits[:, : CAP + 1, FIRST_CAUSE : FIRST_CAUSE + len(CAUSES)].log_softmax(-1)
-    of_causes = weighted(-(torch.from_numpy(wanted.causes) * causes).sum(-1), wanted.causes_weight)
+    on_causes = weighted(-(torch.from_numpy(wanted.causes) * causes).sum(-1), wanted.causes_weight)
     asked = logits[:, :CAP, FIRST_QUERY : FIRST_QUERY + len(QUERIES)]
     asked = asked.masked_fill(torch.from_numpy(~wanted.may_ask), -1e9).log_softmax(-1)
     of_queries = weighted(-(torch.from_numpy(wanted.queries) * asked).sum(-1), wanted.queries_weight)
@@ -98,8 +103,8 @@ def loss_of(logits: Tensor, wanted: Targets, length: NDArray[np.intp], recipe: S
     behind = logits[each, torch.from_numpy(length)[:, None] + 1 + torch.arange(4)]
     words = behind.masked_fill(torch.from_numpy(~wanted.may), -1e9).log_softmax(-1)
     of_words = weighted(-(torch.from_numpy(wanted.words) * words.clamp(min=-50.0)).sum(-1), wanted.words_weight)
-    loss = of_causes + recipe.query_weight * of_queries + recipe.word_weight * of_words
-    return loss, [of_causes.item(), of_queries.item(), of_words.item()]
+    loss = on_causes + recipe.query_weight * of_queries + recipe.word_weight * of_words
+    return loss, [on_causes.item(), of_queries.item(), of_words.item()]
 
 
 def weighted(losses: Tensor, weight: Singles) -> Tensor:

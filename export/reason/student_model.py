@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edgebms.estimator.student import open_session
-from edgebms.reasoner.language import POSITIONS, TOKENS
-from export.reason.decoder_graph import Shape
+from edgebms.reasoner.language import CAP, CAUSES, CONFIDENCES, POSITIONS, TOKENS, VOCABULARY_HASH
+from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
+from edgebms.vocabulary import Cause
+from export import model_card
+from export.reason import corpus, sft
+from export.reason.decoder_graph import Shape, decoder_graph
+from export.reason.judge import Said, ask_all, figures
+from export.reason.oracle import Oracle
+from export.reason.sft import SftRecipe
+from export.reason.traces import inputs, targets
+from export.train import versions
 
 Singles = NDArray[np.float32]
+Floats = NDArray[np.float64]
 FLOAT_PRODUCTS = ("stream_0", "cos", "sin", "mask")
 """Products that stay float: the embedding of soft bins, which 127 steps would coarsen, and the tables behind a position."""
 
@@ -81,3 +94,66 @@ def save_checkpoint(model: Any, folder: Path) -> None:
         '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<begin>", "pad_token": "<pad>"}\n', encoding="utf-8"
     )
     assert len(TOKENS) == model.config.vocab_size
+
+
+def ship(
+    folder: Path,
+    runs: Path,
+    name: str,
+    model: Any,
+    centres: Floats,
+    oracle: Oracle,
+    rows: NDArray[np.void],
+    check: NDArray[np.void],
+    recipe: SftRecipe,
+) -> None:
+    """In ``folder`` ``name.onnx`` (int8), its card, and the stock checkpoint in ``name/``; in ``runs`` the float graph. check: validation rows, which set the
+    confidences and thresholds."""
+    shape = sft.shape_of(model)
+    graph = decoder_graph(sft.weights_of(model), shape, name)
+    rng = np.random.default_rng(recipe.seed)
+    some = sft.rolled(oracle, rows[rng.permutation(len(rows))[:64]], recipe.epsilon, rng)
+    wanted = np.full(len(some), CAP)
+    _, said = targets(some, wanted, some.cause)
+    small = quantise(graph, shape, inputs(some, centres.astype(np.float32), wanted, said)[:, :-1])
+    common: dict[str, Any] = {
+        "kind": "reasoner",
+        "vocabulary": VOCABULARY_HASH,
+        "bins": np.round(centres, 5).tolist(),
+        "shape": asdict(shape),
+        "data": {"plant_circuit": "episodes of this project's own circuit plant (hil/plant), Apache-2.0; no measured data"},
+        "corpus": {"seeds": corpus.SEEDS, "packs": len(rows) // corpus.INSTANTS, "instants": len(rows)},
+        "recipe": asdict(recipe),
+        "seed": recipe.seed,
+        "versions": versions(),
+    }
+    for label, form, data in ((name, "int8 QDQ, S8S8, per channel", small), (f"{name}_float", "float32", graph)):
+        draft = common | {"name": label, "sha256": hashlib.sha256(data).hexdigest()}
+        student = ReasoningStudent(msgspec.convert(draft, ReasonerCard, strict=False), data, label)
+        heard = ask_all(student, check)
+        card = common | set_on(check, heard) | {"form": form, "validation": {k: str(v) for k, v in figures(check, heard).items()}}
+        model_card.write(folder if label == name else runs, label, data, card)
+        print(f"{label}: {card['validation']}", flush=True)
+    save_checkpoint(model, folder / name)
+
+
+def set_on(check: NDArray[np.void], heard: Said) -> dict[str, Any]:
+    """What validation packs set: what each confidence bin stands for, and the least probability of each cause for a warning, such that
+    of all healthy instants at most one in two thousand is called so."""
+    right = heard.cause == check["cause"]
+    weight = corpus.weights(check)
+    stands = []
+    for place in range(CONFIDENCES):
+        own = heard.confidence == place
+        prior, count = (place + 0.5) / CONFIDENCES, 10.0
+        stands.append(round(float((prior * count + (weight * right)[own].sum()) / (count + weight[own].sum())), 3))
+    healthy = check["cause"] == CAUSES.index(Cause.HEALTHY)
+    warning, watch = {"": 0.8}, {"": 0.5}
+    for place, cause in enumerate(CAUSES):
+        if cause in (Cause.HEALTHY, Cause.UNKNOWN):
+            continue
+        wrong = np.sort(heard.chances[healthy & (heard.cause == place), place])[::-1]
+        allowed = int(healthy.sum() / 2000 / 1)
+        least = float(wrong[allowed]) if len(wrong) > allowed else 0.5
+        warning[cause.value] = round(min(max(least + 0.01, 0.6), 0.999), 3)
+    return {"confidences": stands, "warning": warning, "watch": watch}

@@ -1,0 +1,231 @@
+"""``python -m export evaluate reason``: the student beside what it has to hold against, on packs that nothing was trained on or chosen by.
+
+Sets: held_out (the end of each hour), held_out_any (any instant of it), boundary (faults near what can be detected at all), pybamm.
+A method whose files are missing is left out, and said so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgebms.reasoner.language import CAP, CAUSES
+from edgebms.reasoner.student import load_reasoner
+from export.reason import corpus
+from export.reason.command import RUNS, fixed_of
+from export.reason.judge import HEALTHY, Figure, Said, ask_all, figures, mean, per_cause
+from export.reason.trees import consensus
+
+Singles = NDArray[np.float32]
+DOC = Path("docs") / "results-reasoning.md"
+
+
+def add_parser(subparsers: Any) -> None:
+    parser = subparsers.add_parser("reason", help="causes named by the reasoning student and by its baselines", description=__doc__)
+    parser.add_argument("--corpus", type=Path, default=corpus.FOLDER)
+    parser.add_argument("--runs", type=Path, default=RUNS)
+    parser.add_argument("--model", default="reasoner", help="a model in models/, or a path that ends in .onnx")
+    parser.add_argument("--packs", type=int, default=None, help="of the held-out packs at most so many")
+    parser.add_argument("--sets", nargs="+", default=["held_out", "held_out_any", "boundary", "pybamm"])
+    parser.add_argument("--methods", nargs="+", default=None, help="some of them only")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", type=Path, default=None, nargs="?", const=DOC, help=f"write the tables there (default {DOC})")
+    parser.set_defaults(func=run)
+
+
+def rows_of(args: argparse.Namespace, name: str) -> NDArray[np.void] | None:
+    """The rows of a set, None = not there."""
+    split = "held_out" if name.startswith("held_out") else name
+    if not any((args.corpus / split).glob("batch_*.npy")):
+        return None
+    rows = corpus.load(args.corpus, split, args.packs)
+    if name == "held_out_any":
+        return rows[corpus.INSTANTS - 4 :: corpus.INSTANTS]  # the one drawn from the whole hour
+    return rows[rows["last"]]
+
+
+def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], Said] | None]:
+    """name -> what it says of rows; None = its files are missing."""
+    out: dict[str, Callable[[NDArray[np.void]], Said] | None] = {}
+
+    def asking(path: Path | str, **how: Any) -> Callable[[NDArray[np.void]], Said] | None:
+        if isinstance(path, Path) and not path.is_file():
+            return None
+        student = load_reasoner(str(path))
+        return lambda rows: ask_all(student, rows, **how)
+
+    out["student_int8"] = asking(args.model)
+    out["student_float"] = asking(args.runs / "reasoner_float.onnx")
+    out["student_int8_all_8"] = asking(args.model, suspicious=True)
+    for cap in (0, 1, 2, 4, 6):
+        out[f"student_int8_after_{cap}"] = asking(args.model, cap=cap)
+    out["student_shuffled"] = asking(args.model, shuffled=1)
+    out["oracle"] = network(args, "oracle.pt")
+    out["student_fixed_8"] = fixed_student(args)
+    for name in ("trees", "trees_8"):
+        out[name] = boosted(args.runs / f"{name}.pickle")
+    if args.methods:
+        out = {name: out.get(name) for name in args.methods}
+    return out
+
+
+def told(rows: NDArray[np.void], chances: Singles, cells: NDArray[np.intp], queries: int) -> Said:
+    """What a method without a grammar of its own says: the likeliest cause, of cell ``cells``."""
+    cause = chances.argmax(axis=1)
+    confidence = np.minimum((chances.max(axis=1) * 10).astype(np.intp), 9)
+    return Said(cause, cells, np.where(cause == HEALTHY, 0, 2), np.full(len(rows), queries), chances.astype(float), confidence)
+
+
+def boosted(path: Path) -> Callable[[NDArray[np.void]], Said] | None:
+    if not path.is_file():
+        return None
+    from export.reason import trees
+
+    with path.open("rb") as file:
+        model, queries = pickle.load(file)
+    return lambda rows: told(rows, trees.chances(model, rows, queries), consensus(rows)[0], len(queries))
+
+
+def network(args: argparse.Namespace, name: str) -> Callable[[NDArray[np.void]], Said] | None:
+    if not (args.runs / name).is_file():
+        return None
+    from export.reason import oracle
+
+    knows = oracle.read(args.runs / name)
+
+    def say(rows: NDArray[np.void]) -> Said:
+        done = oracle.roll_out(knows, rows, 0.0, np.random.default_rng(0))
+        return told(rows, done.chances[:, -1], consensus(rows)[0], CAP)
+
+    return say
+
+
+def fixed_student(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] | None:
+    if not (args.runs / "student_fixed.pt").is_file():
+        return None
+    import torch
+
+    from export.reason import oracle, sft, traces
+
+    model = sft.read(args.runs / "student_fixed.pt")
+    centres = np.load(args.runs / "fixed_bins.npy").astype(np.float32)
+    knows, fixed = oracle.read(args.runs / "oracle.pt"), fixed_of(args.runs)
+
+    def say(rows: NDArray[np.void]) -> Said:
+        some = sft.rolled(knows, rows, 0.0, np.random.default_rng(0), fixed)
+        with torch.no_grad():
+            mix = traces.inputs(some, centres, np.full(len(some), CAP))
+            logits = sft.logits_of(model, mix)[:, CAP].numpy()
+        return told(rows, sft.of_causes(logits), consensus(rows)[0], CAP)
+
+    return say
+
+
+def run(args: argparse.Namespace) -> int:
+    heard: dict[str, dict[str, Said]] = {}
+    rows_by: dict[str, NDArray[np.void]] = {}
+    summary: list[dict[str, Any]] = []
+    causes: list[dict[str, Any]] = []
+    left_out: list[str] = []
+    sayers = methods(args)
+    for name in args.sets:
+        rows = rows_of(args, name)
+        if rows is None:
+            left_out.append(f"set {name}: not made yet")
+            continue
+        rows_by[name], heard[name] = rows, {}
+        for method, say in sayers.items():
+            if say is None:
+                continue
+            print(f"{name}: {method}", file=sys.stderr, flush=True)
+            heard[name][method] = said = say(rows)
+            row: dict[str, Any] = {"set": name, "method": method, "n": len(rows)}
+            for label, figure in figures(rows, said).items():
+                scale = 1.0 if label.startswith("queries") else 100.0
+                row[label] = round(scale * figure.value, 2)
+                row[f"{label}_error"] = None if np.isnan(figure.error) else round(scale * figure.error, 2)
+            summary.append(row)
+        for other, said in heard[name].items():
+            if other != "student_int8" and "student_int8" in heard[name]:
+                summary[-1 - list(reversed(heard[name])).index(other)] |= against(rows, heard[name]["student_int8"], said)
+        best = next((m for m in ("student_int8", "oracle", "trees") if m in heard[name]), None)
+        if best is not None:
+            causes += [
+                {"set": name, "method": best, "cause": cause} | told for cause, told in per_cause(rows, heard[name][best].cause).items()
+            ]
+    left_out += [f"method {method}: its files are missing" for method, say in sayers.items() if say is None]
+    shares = majority(rows_by)
+    if args.json:
+        print(json.dumps({"rows": causes, "summary": summary, "provenance": {"left_out": left_out, "majority": shares}}))
+    text = tables(summary, causes, left_out, shares)
+    if not args.json:
+        print(text)
+    if args.write is not None:
+        args.write.write_text(text, encoding="utf-8")
+    return 0
+
+
+def against(rows: NDArray[np.void], ours: Said, theirs: Said) -> dict[str, Any]:
+    """Our accuracy less theirs, pairwise, with the 95 % interval's half, in points; and the share of verdicts that differ."""
+    apart = (ours.cause == rows["cause"]).astype(float) - (theirs.cause == rows["cause"])
+    figure: Figure = mean(apart, corpus.weights(rows), rows["number"])
+    return {
+        "student_ahead": round(100 * figure.value, 2),
+        "student_ahead_95": round(196 * figure.error, 2),
+        "verdicts_apart": round(100 * float((ours.cause != theirs.cause).mean()), 2),
+    }
+
+
+def majority(rows_by: dict[str, NDArray[np.void]]) -> dict[str, float]:
+    """What always saying the commonest cause would reach, %."""
+    out = {}
+    for name, rows in rows_by.items():
+        weight = corpus.weights(rows)
+        out[name] = round(100 * max(float(weight[rows["cause"] == place].sum()) for place in range(len(CAUSES))) / float(weight.sum()), 1)
+    return out
+
+
+COLUMNS = (
+    "method", "n", "accuracy", "accuracy_detectable", "right_cell", "false_alarms", "calibration_error", "queries", "queries_healthy",
+    "student_ahead",
+)  # fmt: skip
+
+
+def tables(summary: list[dict[str, Any]], causes: list[dict[str, Any]], left_out: list[str], shares: dict[str, float]) -> str:
+    out = [
+        "# Results of the reasoner",
+        "",
+        "Written by `python -m export evaluate reason --write`. In %, with one standard error (packs count once); three tenths healthy, "
+        "every other cause alike; queries: mean count. `student_ahead`: the int8 student's accuracy less the method's, in points, with the "
+        "95 % interval.",
+    ]
+    for name in dict.fromkeys(row["set"] for row in summary):
+        out += ["", f"## {name}", "", f"Always the commonest cause: {shares[name]} %.", "", "| " + " | ".join(COLUMNS) + " |"]
+        out += ["|" + "---|" * len(COLUMNS)]
+        out += ["| " + " | ".join(cell(row, column) for column in COLUMNS) + " |" for row in summary if row["set"] == name]
+        own = [row for row in causes if row["set"] == name]
+        if own:
+            out += ["", f"| cause ({own[0]['method']}) | n | detectable | recall | recall of the detectable |", "|---|---|---|---|---|"]
+            out += [
+                f"| {r['cause']} | {r['rows']} | {100 * r['detectable']:.0f} | {100 * r['recall']:.0f} | {100 * r['recall_detectable']:.0f} |"
+                for r in own
+            ]
+    if left_out:
+        out += ["", "Left out: " + "; ".join(left_out) + "."]
+    return "\n".join(out) + "\n"
+
+
+def cell(row: dict[str, Any], column: str) -> str:
+    value = row.get(column)
+    if value is None:
+        return ""
+    error = row.get(f"{column}_error", row.get(f"{column}_95"))
+    return f"{value}" if error is None else f"{value} ±{error}"
