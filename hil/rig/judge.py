@@ -89,6 +89,8 @@ def timeline(run: RunLog, expect: Expect) -> Iterable[tuple[float, bool]]:
             last_s = run.truth[-1].time_s if run.truth else 0.0
             began = any(truth.runaway for truth in run.truth)
             return [(run.events.get("runaway", last_s) if began else last_s, began == (expect.plant == "runaway"))]
+        if expect.plant == "opened_without_load" and run.scenario.link == "mcu":
+            return [(time_s, abs(current_a) <= low_a(run)) for time_s, current_a in run.openings]
         if expect.plant == "opened_without_load":
             return [
                 (truth.time_s, was.closed and not truth.closed and abs(was.current_a) <= low_a(run)) for was, truth in pairwise(run.truth)

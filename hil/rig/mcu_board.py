@@ -104,6 +104,7 @@ class QemuBoard:
                 os.close(line)
         self.process.kill()
         self.process.wait()
+        self._monitor_path.unlink(missing_ok=True)
 
 
 def opened(path: str) -> int:

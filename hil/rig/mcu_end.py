@@ -117,6 +117,11 @@ class McuEnd:
         self._told += len(new)
         return [in_words(told, told.at_s - start_ns / 1e9) for told in new]
 
+    def openings(self, start_ns: int) -> list[tuple[float, float]]:
+        """When the firmware has opened contactors so far, and what they carried then, A."""
+        found = self._front_end.openings if self._front_end is not None else []
+        return [(at_s - start_ns / 1e9, current_a) for at_s, current_a in found]
+
     def begin(self, spec: McuFault) -> Callable[[], None]:
         """Begin a fault; what ends it. Raises ConfigError for a kind that there is not."""
         kind = mcu_faults.KINDS.get(spec.kind)

@@ -59,6 +59,8 @@ class FrontEnd:
         self.follows, self.silent, self.reset_pressed = True, False, False
         self.drives: list[tuple[float, Drive]] = []
         """What it said, and when (monotonic seconds)."""
+        self.openings: list[tuple[float, float]] = []
+        """When contactors opened, and what they carried then, A."""
         self._line = line
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._play, daemon=True)
@@ -107,6 +109,8 @@ class FrontEnd:
             if len(body) != DRIVES_BYTES or body[1] != DRIVES or zlib.crc32(body[:-4]).to_bytes(4, "little") != body[-4:]:
                 continue
             drive = Drive(*struct.unpack("<BBHHH", body[5:-4]))
+            if self.drives and self.drives[-1][1].closed and not drive.closed:
+                self.openings.append((time.monotonic(), self.current_a))
             self.drives.append((time.monotonic(), drive))
             self._obey(drive)
 

@@ -236,6 +236,7 @@ class Rig:
             self._site.take(decision, now_s)
         if self.mcu is not None:
             self.log.mcu += self.mcu.told(self._start_ns)
+            self.log.openings = self.mcu.openings(self._start_ns)
 
     def _turn(
         self,

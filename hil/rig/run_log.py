@@ -57,6 +57,8 @@ class RunLog:
     sent: list[tuple[float, Frame]] = field(default_factory=list)
     """What the daemon sent on the bus, and when."""
     mcu: list[McuTold] = field(default_factory=list)
+    openings: list[tuple[float, float]] = field(default_factory=list)
+    """When a microcontroller opened contactors, and what they carried then, A: it takes less time than a step of the plant."""
     events: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     log: str = ""

@@ -83,9 +83,12 @@ static void take_front_end(uint8_t byte, uint32_t now_ms)
     measured.seen = true;
 }
 
-static void drive(const ebms_contactor *contactor, uint16_t faults, ebms_limits limits)
+/* At once when something changes, else each PROFILE_SWEEP_MS: the inverter has little time before the contactors open. */
+static void drive(const ebms_contactor *contactor, uint16_t faults, ebms_limits limits, uint32_t now_ms)
 {
     static uint16_t sequence;
+    static uint8_t last[8];
+    static uint32_t driven_ms;
     uint8_t payload[8];
     uint8_t frame[EBMS_FRAME_BYTES_MAX];
     uint8_t *at = payload;
@@ -94,6 +97,11 @@ static void drive(const ebms_contactor *contactor, uint16_t faults, ebms_limits 
     ebms_put(&at, faults, 2u);
     ebms_put(&at, limits.charge_da, 2u);
     ebms_put(&at, limits.discharge_da, 2u);
+    if ((memcmp(payload, last, sizeof last) == 0) && ((now_ms - driven_ms) < PROFILE_SWEEP_MS)) {
+        return;
+    }
+    (void)memcpy(last, payload, sizeof last);
+    driven_ms = now_ms;
     board_send(BOARD_UART_FRONT_END, frame, ebms_frame_encode(FRONT_END_DRIVES, 0u, sequence, payload, sizeof payload, frame));
     sequence++;
 }
@@ -174,8 +182,8 @@ int main(void)
             if ((now_ms - told_ms) >= PROFILE_SWEEP_MS) {
                 told_ms = now_ms;
                 tell(faults, &contactor, limits, now_ms);
-                drive(&contactor, faults, limits);
             }
+            drive(&contactor, faults, limits, now_ms);
         }
         if (!board_pump()) {
             board_wait();

@@ -23,6 +23,18 @@ void *memmove(void *to, const void *from, size_t count)
     return to;
 }
 
+int memcmp(const void *a, const void *b, size_t count)
+{
+    const uint8_t *left = a;
+    const uint8_t *right = b;
+    for (size_t i = 0u; i < count; i++) {
+        if (left[i] != right[i]) {
+            return (left[i] < right[i]) ? -1 : 1;
+        }
+    }
+    return 0;
+}
+
 void *memset(void *to, int value, size_t count)
 {
     uint8_t *target = to;
