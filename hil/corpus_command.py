@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from edgebms.errors import ConfigError
+from hil.plant.draws import Ranges
 from hil.plant.episodes import Episode, Mix, Plan, episodes
 
 
@@ -19,6 +21,7 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="'-': simulate and count only")
     parser.add_argument("--hours", type=float, default=1.0, help="length of each pack's recording; default 1")
     parser.add_argument("--period", type=float, metavar="SECONDS", help="between two snapshots; default: drawn from 1, 2 and 5")
+    parser.add_argument("--cells", nargs=2, type=int, metavar=("LOW", "HIGH"), help="packs of so many series groups; default: 16 to 400")
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help="only these faults and look-alikes; 'ordinary' for use without any")
     parser.add_argument("--cycles", type=Path, metavar="DIR", help="measured drive cycles (BDF parquet of one cell) to mix in")
     parser.add_argument("--cycles-ah", type=float, default=3.0, metavar="AH", help="capacity of that cell; default 3")
@@ -41,11 +44,17 @@ def plan_of(args: argparse.Namespace) -> Plan:
         checked(not unknown, "--kinds", f"no kind called {', '.join(unknown)}", f"known: {', '.join([ORDINARY, *KINDS])}")
         named = tuple(kind for kind in args.kinds if kind != ORDINARY)
         mix = Mix(ordinary=(ORDINARY in args.kinds) / (len(named) + (ORDINARY in args.kinds)), kinds=named)
+    ranges = Ranges()
+    if args.cells is not None:
+        low, high = args.cells
+        fitting = tuple(cells for cells in ranges.cells if low <= cells <= high)
+        checked(bool(fitting), "--cells", f"no pack has {low} to {high} cells", f"sizes: {', '.join(map(str, sorted(set(ranges.cells))))}")
+        ranges = replace(ranges, cells=fitting)
     cycles = ()
     if args.cycles is not None:
         checked(any(args.cycles.glob("*.parquet")), str(args.cycles), "holds no parquet files", "name a folder of drive cycles")
         cycles = measured_cycles(args.cycles, args.cycles_ah)
-    return Plan(seed=args.seed, hours=args.hours, period_s=args.period, mix=mix, cycles=cycles)
+    return Plan(seed=args.seed, hours=args.hours, period_s=args.period, mix=mix, ranges=ranges, cycles=cycles)
 
 
 def checked(holds: bool, where: str, what: str, mend: str) -> None:

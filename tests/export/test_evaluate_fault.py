@@ -5,15 +5,26 @@ from __future__ import annotations
 import csv
 import doctest
 import json
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pytest
 from shared_data import shared
 
+from edgebms.assembly import build_lines
+from edgebms.clock import LogClock
+from edgebms.config import Config, Site, Students
+from edgebms.decision.types import Decision
+from edgebms.loop import Loop, PackLine, replay_snapshots
+from edgebms.telemetry import bdf
+from edgebms.vocabulary import SiteKind
+from edgebms.worker import ask_inline
 from export import evaluate_fault, event_rule, fault_logs
 from export.__main__ import main
 from export.event_rule import event_s
+from export.fault_logs import read_fault_log
+from export.fault_methods import METHODS
 from export.fault_score import ROW
 
 pyarrow = pytest.importorskip("pyarrow")
@@ -135,6 +146,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(cars / "car2_2019-05-10.parquet", car(late_s, high), set="baticm_ev", test="car2_2019-05-10")
     write(cars / "car2_2019-05-09.parquet", car(late_s, high, 1_557_400_000.0), set="baticm_ev", test="car2_2019-05-09")
     return root
+
+
+def test_the_guards_alarms_do_not_hang_on_the_estimator(folder: Path):
+    log = read_fault_log(folder / "cars" / "car2_2019-05-10.parquet", 1.0)
+
+    def told(line: PackLine) -> list[Decision]:
+        said: list[Decision] = []
+        clock = LogClock()
+        replay_snapshots(islice(bdf.snapshots(log.path, log.pack), 250), line, Loop([line], clock, said.append, lambda: 0), clock)
+        return said
+
+    asked_once = METHODS["guard"](log.pack)
+    whole = build_lines(Config(pack=(log.pack,), site=Site(kind=SiteKind.GRID_TIED), students=Students(state="")), ask_inline)["log"]
+    ours, theirs = told(asked_once), told(whole)
+    assert [decision.alerts for decision in ours] == [decision.alerts for decision in theirs]
+    assert any(decision.alerts for decision in ours) and ours[-1].soc != theirs[-1].soc
 
 
 @pytest.mark.slow
