@@ -19,7 +19,8 @@ from edgebms.reasoner.student import ReasoningStudent
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
-_CAUSES = np.array(CAUSE_TOKENS)
+_CAUSES = slice(CAUSE_TOKENS[0], CAUSE_TOKENS[-1] + 1)
+_ASKS = slice(FIRST_QUERY, FIRST_QUERY + len(QUERIES))
 HEALTHY = 0
 """Place of healthy among the causes."""
 
@@ -48,7 +49,7 @@ def interrogate(
 ) -> Interrogation:
     """suspicious: no glance; a pack is called healthy only after ``cap`` questions. late: time is up, ask no more. read: who answers.
 
-    Whatever the weights, the trace is well-formed: only words that the grammar allows are chosen from, NaN logits count as the lowest.
+    Whatever the weights, the trace is well-formed: only words that the grammar allows are chosen from (the student's step gives NaN as the lowest).
     """
     trace = Trace(cap)
     bundles: list[Bundle] = []
@@ -59,14 +60,14 @@ def interrogate(
         may_ask = [] if late() else trace.may_ask()
         if not may_ask or commits(student, logits, chances, likely, may_ask, len(bundles), suspicious):
             break
-        place = may_ask[int(usable(logits[FIRST_QUERY : FIRST_QUERY + len(QUERIES)])[may_ask].argmax())]
+        place = may_ask[int(logits[_ASKS][may_ask].argmax())]
         bundle = read(QUERIES[place], past, trace.suspect)
         trace.ask(place, bundle.cell)
         bundles.append(bundle)
         logits = student.step(student.quantiser.mix(place, bundle.relatives))
     while not trace.done:
         allowed = CAUSE_TOKENS if not trace.words else trace.allowed()
-        token = allowed[int(usable(logits[list(allowed)]).argmax())]
+        token = allowed[int(logits[list(allowed)].argmax())]
         trace.say(token)
         if not trace.done:
             one = np.zeros(len(TOKENS), dtype=np.float32)
@@ -89,18 +90,12 @@ def commits(
         return True
     if card.stop_bias is None:
         return False
-    asks = usable(logits[FIRST_QUERY : FIRST_QUERY + len(QUERIES)])[may_ask].max()
-    return float(usable(logits[_CAUSES]).max()) + card.stop_bias >= float(asks)
-
-
-def usable(logits: Singles) -> Singles:
-    """NaN as the lowest of all."""
-    return np.where(np.isnan(logits), np.float32(-np.inf), logits)
+    return float(logits[_CAUSES].max()) + card.stop_bias >= float(logits[_ASKS][may_ask].max())
 
 
 def softmax(logits: Singles) -> Floats:
     """Probabilities; even ones where nothing is finite."""
-    known = usable(logits).astype(float)
+    known = logits.astype(float)
     top = known.max()
     if not np.isfinite(top):
         return np.full(len(known), 1.0 / len(known))

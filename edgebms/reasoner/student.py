@@ -1,8 +1,9 @@
 """The reasoning student: a Qwen2 decoder as one static ONNX graph, stepped from here over a key and value buffer.
 
-The graph's inputs: mix (1, tokens) weights over the words, at (1, positions) one-hot position, keys and values
-(layers, heads, positions, width). Its outputs: logits (1, tokens), and key and value (layers, heads, 1, width) of this step,
-which the host writes into its buffers. Positions not written yet are masked by ``at``.
+The graph's inputs: mix (1, tokens) weights over the words, at (1, positions) one-hot position, and of each layer N keys_N
+(heads, width, positions) and values_N (heads, positions, width). Its outputs: logits (1, tokens), and of each layer key_N
+(heads, width, 1) and value_N (heads, 1, width) of this step, which the host writes into its buffers. Positions not written yet are
+masked by ``at``. Inputs and outputs are bound once to buffers that stay where they are.
 """
 
 from __future__ import annotations
@@ -63,23 +64,24 @@ class ReasoningStudent:
             raise ModelError(f"its card's bins do not fit: {error}", where=where, mend=AGAIN) from None
         self.card = card
         self._session = open_session(model, where)
-        inputs = {node.name: (node.type, node.shape) for node in self._session.get_inputs()}
-        buffer = inputs.get("keys", ("", []))[1]
-        single = "tensor(float)"
-        wanted = {
-            "mix": (single, [1, len(TOKENS)]),
-            "at": (single, [1, POSITIONS]),
-            "keys": (single, buffer),
-            "values": (single, buffer),
-        }
-        outputs = {node.name for node in self._session.get_outputs()}
-        if inputs != wanted or len(buffer) != 4 or buffer[2] != POSITIONS or outputs != {"logits", "key", "value"}:
+        inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}
+        outputs = {node.name: node.shape for node in self._session.get_outputs() if node.type == "tensor(float)"}
+        layers = sum(name.startswith("keys_") for name in inputs)
+        if not fits(inputs, outputs, layers) or len(inputs) != len(self._session.get_inputs()):
             raise ModelError(f"has inputs {inputs} and outputs {sorted(outputs)}, no reasoning student's", where=where, mend=AGAIN)
-        self._keys = np.zeros(buffer, dtype=np.float32)
-        self._values = np.zeros(buffer, dtype=np.float32)
-        self._at = np.eye(POSITIONS, dtype=np.float32)[:, None, :]
+        self._in = {name: np.zeros(shape, dtype=np.float32) for name, shape in inputs.items()}
+        self._out = {name: np.zeros(shape, dtype=np.float32) for name, shape in outputs.items()}
+        self._binding = self._session.io_binding()
+        for name, buffer in self._in.items():
+            self._binding.bind_input(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+        for name, buffer in self._out.items():
+            self._binding.bind_output(name, "cpu", 0, np.float32, buffer.shape, buffer.ctypes.data)
+        self._mix, self._at, self._logits = self._in["mix"][0], self._in["at"][0], self._out["logits"][0]
+        self._kept = [
+            (self._in[f"keys_{n}"], self._in[f"values_{n}"], self._out[f"key_{n}"], self._out[f"value_{n}"]) for n in range(layers)
+        ]
         self._next = 0
-        self._prompt: tuple[bytes, Singles] | None = None
+        self._prompt: tuple[bytes, Singles, list[tuple[Singles, Singles]]] | None = None
         try:
             logits = self.begin(np.zeros(len(TOKENS), dtype=np.float32))
         except Exception as error:
@@ -93,29 +95,49 @@ class ReasoningStudent:
 
     def begin(self, prompt: Singles) -> Singles:
         """Logits (tokens,) after the prompt, which is run once and kept while it is the same."""
-        key = prompt.tobytes()
-        if self._prompt is None or self._prompt[0] != key:
-            self._next = 0
-            self._keys[:] = 0.0
-            self._values[:] = 0.0
-            self._prompt = (key, self.step(prompt))
+        asked = prompt.tobytes()
         # the mask is finite: a trace before this one must not shine through it
-        self._keys[:, :, 1:] = 0.0
-        self._values[:, :, 1:] = 0.0
+        for keys, values, _, _ in self._kept:
+            keys[:] = 0.0
+            values[:] = 0.0
+        if self._prompt is None or self._prompt[0] != asked:
+            self._next = 0
+            logits = self.step(prompt)
+            self._prompt = (asked, logits, [(key[..., 0].copy(), value[:, 0].copy()) for _, _, key, value in self._kept])
+        else:
+            for (keys, values, _, _), (key, value) in zip(self._kept, self._prompt[2], strict=True):
+                keys[:, :, 0] = key
+                values[:, 0] = value
         self._next = 1
         return self._prompt[1]
 
     def step(self, mix: Singles) -> Singles:
-        """Logits (tokens,) after one more position. Raises IndexError beyond the last one."""
+        """Logits (tokens,) after one more position, NaN as the lowest of all. Raises IndexError beyond the last one."""
         at = self._next
-        logits, key, value = self._session.run(
-            ("logits", "key", "value"), {"mix": mix[None], "at": self._at[at], "keys": self._keys, "values": self._values}
-        )
-        self._keys[:, :, at : at + 1] = key
-        self._values[:, :, at : at + 1] = value
+        if at >= POSITIONS:
+            raise IndexError("a trace has no more positions")
+        self._mix[:] = mix
+        self._at[at] = 1.0
+        self._session.run_with_iobinding(self._binding)
+        self._at[at] = 0.0
+        for keys, values, key, value in self._kept:
+            keys[:, :, at] = key[:, :, 0]
+            values[:, at] = value[:, 0]
         self._next = at + 1
-        found: Singles = logits[0]
+        found: Singles = np.where(np.isnan(self._logits), np.float32(-np.inf), self._logits)
         return found
+
+
+def fits(inputs: dict[str, list[int]], outputs: dict[str, list[int]], layers: int) -> bool:
+    """Whether the shapes of a graph's inputs and outputs are those of a student of ``layers`` layers."""
+    if layers < 1 or any(len(inputs.get(f"keys_{n}", ())) != 3 for n in range(layers)):
+        return False
+    wanted_in, wanted_out = {"mix": [1, len(TOKENS)], "at": [1, POSITIONS]}, {"logits": [1, len(TOKENS)]}
+    for n in range(layers):
+        heads, width, _ = inputs[f"keys_{n}"]
+        wanted_in |= {f"keys_{n}": [heads, width, POSITIONS], f"values_{n}": [heads, POSITIONS, width]}
+        wanted_out |= {f"key_{n}": [heads, width, 1], f"value_{n}": [heads, 1, width]}
+    return inputs == wanted_in and outputs == wanted_out
 
 
 def load_reasoner(name: str) -> ReasoningStudent:

@@ -1,8 +1,10 @@
 """A Qwen2 decoder as the static graph that ``edgebms.reasoner.student`` steps: plain operators of opset 17, one position a call.
 
-Inputs mix (1, tokens), at (1, positions) one-hot, keys and values (layers, key heads, positions, width); outputs logits (1, tokens), key and
-value (layers, key heads, 1, width) of this position, which the host writes. The embedding is a product with ``mix``; rotary angles and the
-mask are products with ``at``: no Gather, no dynamic shape. Weights by the names of ``Qwen2ForCausalLM.state_dict()``.
+Inputs mix (1, tokens), at (1, positions) one-hot, and of each layer N keys_N (key heads, width, positions) and values_N (key heads,
+positions, width); outputs logits (1, tokens), key_N (key heads, width, 1) and value_N (key heads, 1, width) of this position, which the host
+writes. The embedding is a product with ``mix``; rotary angles and the mask are one with ``at``: no Gather, no dynamic shape. At this size
+each node costs more than its arithmetic, so the rotated halves are columns of the product in front. Weights by the names of
+``Qwen2ForCausalLM.state_dict()``.
 """
 
 from __future__ import annotations
@@ -75,26 +77,20 @@ def decoder_graph(weights: Weights, shape: Shape, name: str = "reasoner") -> byt
     graph.constant("epsilon", shape.epsilon)
     _positions(graph, shape)
     stream = graph.add("MatMul", ["mix", "embedding"], "stream_0")
-    keys: list[str] = []
-    values: list[str] = []
     for layer in range(shape.layers):
-        stream = _layer(graph, weights, shape, layer, stream, keys, values)
+        stream = _layer(graph, weights, shape, layer, stream)
     graph.add("MatMul", [_norm(graph, "last", stream, weights["model.norm.weight"]), "head"], "logits")
-    graph.add("Concat", keys, "key", axis=0)
-    graph.add("Concat", values, "value", axis=0)
 
     def tensor(label: str, *size: int) -> onnx.ValueInfoProto:
         return helper.make_tensor_value_info(label, TensorProto.FLOAT, size)
 
-    buffer = (shape.layers, shape.key_heads, POSITIONS, shape.head)
-    step = (shape.layers, shape.key_heads, 1, shape.head)
-    body = helper.make_graph(
-        graph.nodes,
-        name,
-        [tensor("mix", 1, len(TOKENS)), tensor("at", 1, POSITIONS), tensor("keys", *buffer), tensor("values", *buffer)],
-        [tensor("logits", 1, len(TOKENS)), tensor("key", *step), tensor("value", *step)],
-        graph.constants,
-    )
+    heads, wide = shape.key_heads, shape.head
+    inputs = [tensor("mix", 1, len(TOKENS)), tensor("at", 1, POSITIONS)]
+    outputs = [tensor("logits", 1, len(TOKENS))]
+    for layer in range(shape.layers):
+        inputs += [tensor(f"keys_{layer}", heads, wide, POSITIONS), tensor(f"values_{layer}", heads, POSITIONS, wide)]
+        outputs += [tensor(f"key_{layer}", heads, wide, 1), tensor(f"value_{layer}", heads, 1, wide)]
+    body = helper.make_graph(graph.nodes, name, inputs, outputs, graph.constants)
     model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="edgebms")
     onnx.checker.check_model(model, full_check=True)
     data: bytes = model.SerializeToString()
@@ -102,21 +98,24 @@ def decoder_graph(weights: Weights, shape: Shape, name: str = "reasoner") -> byt
 
 
 def _positions(graph: Graph, shape: Shape) -> None:
-    """cos and sin (1, head) with the sign of rotate-half in the sine, and the mask over the buffer (1, 1, positions)."""
-    half = shape.head // 2
+    """cos and sin (1, heads x width) for queries and keys side by side, and the mask (1, positions + 1), whose last is this position."""
+    half, rotated = shape.head // 2, shape.heads + shape.key_heads
     angle = np.arange(POSITIONS)[:, None] * shape.theta ** (-np.arange(half) * 2.0 / shape.head)
-    graph.constant("cosines", np.concatenate((np.cos(angle), np.cos(angle)), axis=1))
-    graph.constant("sines", np.concatenate((-np.sin(angle), np.sin(angle)), axis=1))
-    graph.constant("masks", np.where(np.arange(POSITIONS)[None, :] < np.arange(POSITIONS)[:, None], 0.0, MASKED))
-    graph.add("MatMul", ["at", "cosines"], "cos")
-    graph.add("MatMul", ["at", "sines"], "sin")
-    graph.add("MatMul", ["at", "masks"], "mask")
-    graph.constant("halves", np.array([half, half], dtype=np.int64))
-    graph.constant("heads_first", np.array([shape.heads, 1, shape.head], dtype=np.int64))
-    graph.constant("keys_first", np.array([shape.key_heads, 1, shape.head], dtype=np.int64))
+    tables = [np.tile(np.concatenate((wave, wave), axis=1), (1, rotated)) for wave in (np.cos(angle), np.sin(angle))]
+    tables.append(np.where(np.arange(POSITIONS + 1)[None, :] < np.arange(POSITIONS)[:, None], 0.0, MASKED))
+    tables[2][:, -1] = 0.0
+    graph.constant("tables", np.concatenate(tables, axis=1))
+    graph.constant("table_parts", np.array([table.shape[1] for table in tables], dtype=np.int64))
+    graph.add("MatMul", ["at", "tables"], "tables_at")
+    graph.add("Split", ["tables_at", "table_parts"], "cos", "sin", "mask", axis=-1)
+    keys = shape.key_heads * shape.head
+    graph.constant("parts", np.array([shape.width + keys, shape.width + keys, keys], dtype=np.int64))
+    graph.constant("query_and_key", np.array([shape.width, keys], dtype=np.int64))
     graph.constant("grouped", np.array([shape.key_heads, shape.heads // shape.key_heads, shape.head], dtype=np.int64))
+    graph.constant("keys_first", np.array([shape.key_heads, shape.head, 1], dtype=np.int64))
+    graph.constant("values_first", np.array([shape.key_heads, 1, shape.head], dtype=np.int64))
     graph.constant("one_row", np.array([1, shape.width], dtype=np.int64))
-    graph.constant("first_axis", np.array([0], dtype=np.int64))
+    graph.constant("inner", np.array([shape.inner, shape.inner], dtype=np.int64))
 
 
 def _norm(graph: Graph, name: str, stream: str, weight: NDArray[np.float32]) -> str:
@@ -130,46 +129,37 @@ def _norm(graph: Graph, name: str, stream: str, weight: NDArray[np.float32]) -> 
     return graph.add("Mul", [f"{name}_unit", f"{name}_scale"], f"{name}_out")
 
 
-def _rotated(graph: Graph, name: str, vector: str) -> str:
-    """Rotary position embedding (Su et al. 2021, arXiv:2104.09864), halves as in Qwen2."""
-    graph.add("Split", [vector, "halves"], f"{name}_low", f"{name}_high", axis=-1)
-    graph.add("Concat", [f"{name}_high", f"{name}_low"], f"{name}_turned", axis=-1)
-    graph.add("Mul", [vector, "cos"], f"{name}_cos")
-    graph.add("Mul", [f"{name}_turned", "sin"], f"{name}_sin")
-    return graph.add("Add", [f"{name}_cos", f"{name}_sin"], f"{name}_rotated")
+def _turned(side: NDArray[np.float32], heads: int) -> NDArray[np.float32]:
+    """Rows of a projection as rotary embedding wants them beside the plain ones (Su et al. 2021, arXiv:2104.09864, halves as in Qwen2)."""
+    rows = side.reshape(heads, 2, side.shape[0] // heads // 2, *side.shape[1:])
+    return np.concatenate((-rows[:, 1:], rows[:, :1]), axis=1).reshape(side.shape)
 
 
-def _layer(graph: Graph, weights: Weights, shape: Shape, layer: int, stream: str, keys: list[str], values: list[str]) -> str:
+def _layer(graph: Graph, weights: Weights, shape: Shape, layer: int, stream: str) -> str:
     at, name = f"model.layers.{layer}.", f"l{layer}"
-    root = shape.head**-0.5
     inside = _norm(graph, f"{name}_before", stream, weights[f"{at}input_layernorm.weight"])
-    sides = [weights[f"{at}self_attn.{part}_proj.weight"] * (root if part == "q" else 1.0) for part in "qkv"]
-    biases = [weights[f"{at}self_attn.{part}_proj.bias"] * (root if part == "q" else 1.0) for part in "qkv"]
-    graph.constant(f"{name}_qkv", np.concatenate(sides).T)
-    graph.constant(f"{name}_qkv_bias", np.concatenate(biases))
-    graph.constant(f"{name}_parts", np.array([len(side) for side in sides], dtype=np.int64))
+    columns = []
+    for part in ("weight", "bias"):
+        query, key, value = (weights[f"{at}self_attn.{side}_proj.{part}"] for side in "qkv")
+        query = query * shape.head**-0.5
+        columns.append(np.concatenate((query, key, _turned(query, shape.heads), _turned(key, shape.key_heads), value)))
+    graph.constant(f"{name}_qkv", np.ascontiguousarray(columns[0].T))
+    graph.constant(f"{name}_qkv_bias", columns[1])
     graph.add("MatMul", [inside, f"{name}_qkv"], f"{name}_qkv_product")
     graph.add("Add", [f"{name}_qkv_product", f"{name}_qkv_bias"], f"{name}_qkv_all")
-    graph.add("Split", [f"{name}_qkv_all", f"{name}_parts"], f"{name}_q", f"{name}_k", f"{name}_v", axis=-1)
-    graph.add("Reshape", [f"{name}_q", "heads_first"], f"{name}_q_heads")
-    graph.add("Reshape", [f"{name}_k", "keys_first"], f"{name}_k_heads")
-    graph.add("Reshape", [f"{name}_v", "keys_first"], f"{name}_v_heads")
-    query, key = _rotated(graph, f"{name}_q", f"{name}_q_heads"), _rotated(graph, f"{name}_k", f"{name}_k_heads")
-    for part, out, kept in (("key", key, keys), ("value", f"{name}_v_heads", values)):
-        kept.append(graph.add("Unsqueeze", [out, "first_axis"], f"{name}_{part}_kept"))
-        graph.constant(f"{name}_{part}_layer", np.array([layer], dtype=np.int64))
-        graph.constant(f"{name}_{part}_layer_end", np.array([layer + 1], dtype=np.int64))
-        graph.add("Slice", [f"{part}s", f"{name}_{part}_layer", f"{name}_{part}_layer_end", "first_axis"], f"{name}_{part}_past4")
-        graph.add("Squeeze", [f"{name}_{part}_past4", "first_axis"], f"{name}_{part}_past")
-    graph.add("Reshape", [query, "grouped"], f"{name}_groups")
-    graph.add("Transpose", [f"{name}_key_past"], f"{name}_past_t", perm=[0, 2, 1])
-    graph.add("Transpose", [key], f"{name}_own_t", perm=[0, 2, 1])
-    graph.add("MatMul", [f"{name}_groups", f"{name}_past_t"], f"{name}_past_score")
-    graph.add("Add", [f"{name}_past_score", "mask"], f"{name}_past_masked")
-    graph.add("MatMul", [f"{name}_groups", f"{name}_own_t"], f"{name}_own_score")
-    graph.add("Concat", [f"{name}_past_masked", f"{name}_own_score"], f"{name}_scores", axis=-1)
-    graph.add("Softmax", [f"{name}_scores"], f"{name}_shares", axis=-1)
-    graph.add("Concat", [f"{name}_value_past", f"{name}_v_heads"], f"{name}_all_values", axis=1)
+    graph.add("Split", [f"{name}_qkv_all", "parts"], f"{name}_qk", f"{name}_turned", f"{name}_v", axis=-1)
+    graph.add("Mul", [f"{name}_qk", "cos"], f"{name}_qk_cos")
+    graph.add("Mul", [f"{name}_turned", "sin"], f"{name}_qk_sin")
+    graph.add("Add", [f"{name}_qk_cos", f"{name}_qk_sin"], f"{name}_rotated")
+    graph.add("Split", [f"{name}_rotated", "query_and_key"], f"{name}_q", f"{name}_k", axis=-1)
+    graph.add("Reshape", [f"{name}_q", "grouped"], f"{name}_queries")
+    graph.add("Reshape", [f"{name}_k", "keys_first"], f"key_{layer}")
+    graph.add("Reshape", [f"{name}_v", "values_first"], f"value_{layer}")
+    graph.add("Concat", [f"keys_{layer}", f"key_{layer}"], f"{name}_all_keys", axis=2)
+    graph.add("Concat", [f"values_{layer}", f"value_{layer}"], f"{name}_all_values", axis=1)
+    graph.add("MatMul", [f"{name}_queries", f"{name}_all_keys"], f"{name}_scores")
+    graph.add("Add", [f"{name}_scores", "mask"], f"{name}_masked")
+    graph.add("Softmax", [f"{name}_masked"], f"{name}_shares", axis=-1)
     graph.add("MatMul", [f"{name}_shares", f"{name}_all_values"], f"{name}_mixed")
     graph.add("Reshape", [f"{name}_mixed", "one_row"], f"{name}_joined")
     graph.constant(f"{name}_o", np.ascontiguousarray(weights[f"{at}self_attn.o_proj.weight"].T))
@@ -177,10 +167,9 @@ def _layer(graph: Graph, weights: Weights, shape: Shape, layer: int, stream: str
     graph.add("Add", [stream, f"{name}_attended"], f"{name}_middle")
     inside = _norm(graph, f"{name}_after", f"{name}_middle", weights[f"{at}post_attention_layernorm.weight"])
     graph.constant(f"{name}_gate_up", np.concatenate((weights[f"{at}mlp.gate_proj.weight"], weights[f"{at}mlp.up_proj.weight"])).T)
-    graph.constant(f"{name}_inner", np.array([shape.inner, shape.inner], dtype=np.int64))
     graph.constant(f"{name}_down", np.ascontiguousarray(weights[f"{at}mlp.down_proj.weight"].T))
     graph.add("MatMul", [inside, f"{name}_gate_up"], f"{name}_both")
-    graph.add("Split", [f"{name}_both", f"{name}_inner"], f"{name}_gate", f"{name}_up", axis=-1)
+    graph.add("Split", [f"{name}_both", "inner"], f"{name}_gate", f"{name}_up", axis=-1)
     graph.add("Sigmoid", [f"{name}_gate"], f"{name}_gate_open")
     graph.add("Mul", [f"{name}_gate", f"{name}_gate_open"], f"{name}_silu")
     graph.add("Mul", [f"{name}_silu", f"{name}_up"], f"{name}_wide")

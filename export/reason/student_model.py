@@ -21,7 +21,7 @@ from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.vocabulary import Cause
 from export import model_card
 from export.reason import corpus, sft
-from export.reason.decoder_graph import Shape, decoder_graph
+from export.reason.decoder_graph import decoder_graph
 from export.reason.judge import Said, ask_all, figures
 from export.reason.oracle import Oracle
 from export.reason.sft import SftRecipe
@@ -30,22 +30,26 @@ from export.train import versions
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
-FLOAT_PRODUCTS = ("stream_0", "cos", "sin", "mask")
-"""Products that stay float: the embedding of soft bins, which 127 steps would coarsen, and the tables behind a position."""
+FLOAT_PRODUCTS = ("stream_0", "tables_at")
+"""Products that stay float: the embedding of soft bins, which 127 steps would coarsen, and the tables that a position looks up."""
 
 
-def steps(model: bytes, shape: Shape, mixes: Singles) -> list[dict[str, Singles]]:
+def steps(model: bytes, mixes: Singles) -> list[dict[str, Singles]]:
     """Feeds of traces mixes (n, positions, tokens), as the runtime steps them."""
     session = open_session(model, "student")
+    past = {node.name: node.shape for node in session.get_inputs() if node.name.startswith(("keys", "values"))}
+    names = [node.name for node in session.get_outputs()]
     feeds = []
     for trace in mixes:
-        keys = np.zeros((shape.layers, shape.key_heads, POSITIONS, shape.head), dtype=np.float32)
-        values = np.zeros_like(keys)
+        kept = {name: np.zeros(shape, dtype=np.float32) for name, shape in past.items()}
         for at, mix in enumerate(trace):
             one = np.eye(POSITIONS, dtype=np.float32)[at : at + 1]
-            feeds.append({"mix": mix[None], "at": one, "keys": keys.copy(), "values": values.copy()})
-            _, key, value = session.run(("logits", "key", "value"), feeds[-1])
-            keys[:, :, at : at + 1], values[:, :, at : at + 1] = key, value
+            feeds.append({"mix": mix[None], "at": one} | {name: buffer.copy() for name, buffer in kept.items()})
+            for name, row in zip(names, session.run(names, feeds[-1]), strict=True):
+                if name.startswith("key"):
+                    kept[name.replace("key", "keys")][:, :, at : at + 1] = row
+                elif name.startswith("value"):
+                    kept[name.replace("value", "values")][:, at : at + 1] = row
     return feeds
 
 
@@ -57,7 +61,7 @@ class Feeds(CalibrationDataReader):  # type: ignore[misc]
         return next(self._left, None)
 
 
-def quantise(model: bytes, shape: Shape, mixes: Singles) -> bytes:
+def quantise(model: bytes, mixes: Singles) -> bytes:
     """int8: QDQ, S8S8, weights per channel, of the products with weights alone; calibrated on traces mixes (n, positions, tokens)."""
     graph = onnx.load_from_string(model).graph
     weights = {constant.name for constant in graph.initializer}
@@ -70,7 +74,7 @@ def quantise(model: bytes, shape: Shape, mixes: Singles) -> bytes:
             quantize_static(
                 source,
                 target,
-                Feeds(steps(model, shape, mixes)),
+                Feeds(steps(model, mixes)),
                 quant_format=QuantFormat.QDQ,
                 per_channel=True,
                 activation_type=QuantType.QInt8,
@@ -115,7 +119,7 @@ def ship(
     some = sft.rolled(oracle, rows[rng.permutation(len(rows))[:64]], recipe.epsilon, rng)
     wanted = np.full(len(some), CAP)
     _, said = targets(some, wanted, some.cause)
-    small = quantise(graph, shape, inputs(some, centres.astype(np.float32), wanted, said)[:, :-1])
+    small = quantise(graph, inputs(some, centres.astype(np.float32), wanted, said)[:, :-1])
     common: dict[str, Any] = {
         "kind": "reasoner",
         "vocabulary": VOCABULARY_HASH,

@@ -51,12 +51,16 @@ def test_stepping_gives_the_forward_pass(shape: Shape) -> None:
     session = open_session(decoder_graph(weights, shape), "graph")
     rng = np.random.default_rng(0)
     mixes = (rng.random((POSITIONS, len(TOKENS))) * (rng.random((POSITIONS, len(TOKENS))) < 0.05)).astype(np.float32)
-    keys = np.full((shape.layers, shape.key_heads, POSITIONS, shape.head), 3.0, np.float32)  # what stands there before must not matter
-    values = np.zeros_like(keys)
+    past = {
+        node.name: np.full(node.shape, 3.0, np.float32) for node in session.get_inputs()[2:]
+    }  # what stands there before must not matter
+    names = [node.name for node in session.get_outputs()]
     stepped = []
     for at in range(POSITIONS):
-        feeds = {"mix": mixes[at : at + 1], "at": np.eye(POSITIONS, dtype=np.float32)[at : at + 1], "keys": keys, "values": values}
-        logits, key, value = session.run(("logits", "key", "value"), feeds)
-        keys[:, :, at : at + 1], values[:, :, at : at + 1] = key, value
-        stepped.append(logits[0])
+        feeds = {"mix": mixes[at : at + 1], "at": np.eye(POSITIONS, dtype=np.float32)[at : at + 1], **past}
+        out = dict(zip(names, session.run(names, feeds), strict=True))
+        for layer in range(shape.layers):
+            past[f"keys_{layer}"][:, :, at : at + 1] = out[f"key_{layer}"]
+            past[f"values_{layer}"][:, at : at + 1] = out[f"value_{layer}"]
+        stepped.append(out["logits"][0])
     np.testing.assert_allclose(np.array(stepped), forward(weights, shape, mixes.astype(float)), rtol=2e-3, atol=2e-3)
