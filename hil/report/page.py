@@ -143,7 +143,9 @@ def event_words(run: RunLog, name: str) -> str:
     """``gateway.1`` by what it is: a hung loop."""
     source, _, rest = name.partition(".")
     number, _, end = rest.partition(".")
-    faults = {"fault": run.scenario.faults, "bus": run.scenario.bus, "gateway": run.scenario.gateway}.get(source, ())
+    faults = {"fault": run.scenario.faults, "bus": run.scenario.bus, "gateway": run.scenario.gateway, "mcu": run.scenario.mcu}.get(
+        source, ()
+    )
     if not number:
         return name
     return faults[int(number) - 1].kind.replace("_", " ") + (" ends" if end else "")

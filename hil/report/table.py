@@ -29,7 +29,7 @@ def write(path: Path, results: Sequence[Result], head: str) -> None:
         *section("Skipped", skipped),
         "## All scenarios",
         "",
-        "First alert: the first that stood, after the fault (of the plant, else of the bus, else of the gateway; without one, after the start).",
+        "First alert: the first that stood, after the fault (of the plant, else of the bus, of the gateway, of the microcontroller; without one, after the start).",
         "Runaway: the first cell's by the event rule, in the plant's truth. Opened: the contactors. s of the scenario's time.",
         "",
         "| scenario | verdict | what it is | first alert | after s | opened at s | runaway at s |",
@@ -47,7 +47,7 @@ def section(title: str, lines: Sequence[str]) -> list[str]:
 def row(result: Result) -> str:
     run = result.run
     events = run.events
-    onset_s = next((events[name] for name in ("fault.1", "bus.1", "gateway.1") if name in events), 0.0)
+    onset_s = next((events[name] for name in ("fault.1", "bus.1", "gateway.1", "mcu.1") if name in events), 0.0)
     first = next(((time_s, alert) for time_s, decision in run.decisions if time_s >= onset_s for alert in decision.alerts), None)
     told = (alert_words(first[1]), f"{first[0] - onset_s:.1f}") if first is not None else ("", "")
     cells = [f"`{result.name}`", result.verdict, run.scenario.says, *told, *(at(events, name) for name in ("opened", "runaway"))]

@@ -17,7 +17,7 @@ import importlib
 import json
 import tomllib
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from numpy.typing import NDArray
 
@@ -26,6 +26,7 @@ from edgebms.inlet.frame import Frame
 from hil.errors import Missing
 
 MEND = "docs/hil.md shows the file"
+SWITCH_ON = "switch the bench on, mend the file"
 
 
 class Emulator(Protocol):
@@ -48,15 +49,14 @@ class HardwareEnd:
     def __init__(self, file: Path) -> None:
         settings = load(file)
         self._bus_settings: dict[str, Any] = settings["bus"]
-        module, _, name = settings["emulator"].partition(":")
         options = dict(self._bus_settings)
+        self.emulator = emulator_of(settings, file)
         try:
             import can
 
-            self.emulator: Emulator = getattr(importlib.import_module(module), name)(**settings.get("options", {}))
             self._bus = can.Bus(ignore_config=True, **options)
-        except Exception as error:  # a bench that is not there: whatever its driver makes of it
-            raise Missing(str(error), where=str(file), mend="switch the bench on, mend the file") from None
+        except Exception as error:  # a bus that is not there: whatever its driver makes of it
+            raise Missing(str(error), where=str(file), mend=SWITCH_ON) from None
 
     def bus(self, name: str, transmit: bool) -> str:
         known = ("interface", "channel", "bitrate", "fd")
@@ -85,6 +85,15 @@ class HardwareEnd:
     def close(self) -> None:
         self.emulator.close()
         self._bus.shutdown()
+
+
+def emulator_of(settings: dict[str, Any], file: Path) -> Emulator:
+    """Raises Missing."""
+    module, _, name = settings["emulator"].partition(":")
+    try:
+        return cast(Emulator, getattr(importlib.import_module(module), name)(**settings.get("options", {})))
+    except Exception as error:  # a bench that is not there: whatever its driver makes of it
+        raise Missing(str(error), where=str(file), mend=SWITCH_ON) from None
 
 
 def load(file: Path) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from edgebms.errors import ConfigError
 from edgebms.inlet.frame import Frame
 from firmware_bridge.codes import FRESHNESS_MAX, Contactor, FaultBit, McuState, Verdict
 from firmware_bridge.freshness import SCHEMA as COUNTER
-from firmware_bridge.keys import Key, read_key
-from hil.errors import RigError
+from firmware_bridge.keys import Key, KeyProblem, read_key
+from hil.errors import Missing, RigError
 from hil.plant.interface import Measured
 from hil.rig import mcu_faults
 from hil.rig.hardware import Emulator
@@ -34,12 +34,13 @@ STARTS_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class BoardPort:
-    """A real board in the emulated one's place. front_end: the port of its emulated front end; key: its key file, None = the
-    reference firmware's published one."""
+class BoardChoice:
+    """port: of a real board, None = the emulated one. front_end: the port of its emulated front end, None = it measures by itself.
+    elf: an image for QEMU in the place of the reference firmware's. key: the board's key file, None = the reference's, published."""
 
-    port: str
+    port: str | None = None
     front_end: str | None = None
+    elf: Path | None = None
     key: Path | None = None
 
 
@@ -50,19 +51,22 @@ class McuEnd:
     renews = False
     gateway_id = GATEWAY_ID
 
-    def __init__(self, scenario: Scenario, folder: Path, at_start: tuple[list[float], list[float]], port: BoardPort | None) -> None:
+    def __init__(self, scenario: Scenario, folder: Path, at_start: tuple[list[float], list[float]], choice: BoardChoice) -> None:
         if (scenario.pack.cells, scenario.pack.probes) != (CELLS, PROBES) or scenario.pack.profile != "edgebms_fd":
             pack = f"{{profile: edgebms_fd, cells: {CELLS}, probes: {PROBES}}}"
             raise ConfigError("the reference firmware is made for another pack", where="pack", mend=f"use {pack}")
         if not scenario.realtime or scenario.bus:
             raise ConfigError("a microcontroller has a clock and a line of its own", where="link", mend="realtime: true, and mcu for bus")
+        near_end = any(fault.kind == "counter_near_end" for fault in scenario.mcu)
+        if near_end and choice.port is not None:
+            raise Missing("would use up a real board's key", where="mcu: counter_near_end", mend="run this scenario under QEMU")
         self._folder = folder
         self._follows = scenario.site.obeys == "all"
         self._told = 0
         self.emulator: Emulator | None = None
-        key = Key(KEY_ID, KEY) if port is None or port.key is None else read_key(port.key)
+        key = Key(KEY_ID, KEY) if choice.key is None else key_of(choice.key)
         self.key = key.secret
-        self.board: Board = qemu(folder) if port is None else PortBoard(port.port, port.front_end)
+        self.board: Board = qemu(folder, choice.elf) if choice.port is None else PortBoard(choice.port, choice.front_end)
         self._master, slave = os.openpty()
         self._slave = slave
         tty.setraw(slave)
@@ -75,7 +79,6 @@ class McuEnd:
             self._front_end = FrontEnd(self.board.front_end, *at_start)
             self._front_end.follows = self._follows
             self._front_end.reset_pressed = not self.board.emulated  # what an earlier run left open
-        near_end = any(fault.kind == "counter_near_end" for fault in scenario.mcu)
         self._write_keys(key, FRESHNESS_MAX - mcu_faults.NEAR_END if near_end else self._greeted() + 1)
         self._until(lambda: self.drive is not None and bool(self.drive.closed), "its contactors do not close")
 
@@ -106,7 +109,7 @@ class McuEnd:
     def show(self, seen: Measured) -> None:
         """What the plant's sensors say now."""
         if self._front_end is not None:
-            self._front_end.show(seen.cell_voltage_v, seen.temperature_c, seen.current_a)
+            self._front_end.show(seen.cell_voltage_v.tolist(), seen.temperature_c.tolist(), seen.current_a)
         if self.emulator is not None:
             self.emulator.contactors(self.drive is not None and bool(self.drive.closed))
             self.emulator.show(seen.cell_voltage_v, seen.temperature_c, seen.current_a)
@@ -192,7 +195,14 @@ def in_words(told: Told, time_s: float) -> McuTold:
     return McuTold(time_s, state, closed, faults, pack.charge_da / 10, pack.discharge_da / 10, told.session, counts, told.lapse_s)
 
 
-def qemu(folder: Path) -> QemuBoard:
-    board = QemuBoard(image(FIRMWARE_BUILD), folder)
+def key_of(file: Path) -> Key:
+    try:
+        return read_key(file)
+    except KeyProblem as problem:
+        raise ConfigError(problem.what, where=problem.where, mend=problem.mend) from None
+
+
+def qemu(folder: Path, elf: Path | None) -> QemuBoard:
+    board = QemuBoard(elf if elf is not None else image(FIRMWARE_BUILD), folder)
     board.connect()
     return board

@@ -94,11 +94,12 @@ class FrontEnd:
                     self._heard(whole)
             if self.silent or time.monotonic() < due:
                 continue
-            due = time.monotonic() + PERIOD_S
+            due, pressed = time.monotonic() + PERIOD_S, self.reset_pressed
             with contextlib.suppress(OSError):
-                os.write(self._line, b"\0" + frame(Message(MEASURED, 0, sequence, self._measured())))
+                os.write(self._line, b"\0" + frame(Message(MEASURED, 0, sequence, self._measured(pressed))))
             sequence = (sequence + 1) & 0xFFFF
-            self.reset_pressed = False
+            if pressed:
+                self.reset_pressed = False
 
     def _heard(self, frames: list[bytes]) -> None:
         for coded in filter(None, frames):
@@ -120,9 +121,9 @@ class FrontEnd:
         if not drive.closed:
             self.current_a = 0.0
 
-    def _measured(self) -> bytes:
+    def _measured(self, pressed: bool) -> bytes:
         current_ma = round(self.current_a * 1000) if math.isfinite(self.current_a) else CURRENT_INVALID_MA
-        body = struct.pack("<iB", current_ma, int(self.reset_pressed))
+        body = struct.pack("<iB", current_ma, int(pressed))
         body += b"".join(cell_bytes(volt) for volt in self.volts)
         return body + b"".join(probe_bytes(degree) for degree in self.degrees)
 

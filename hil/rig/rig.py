@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +21,16 @@ from hil.rig.bench import Bench
 from hil.rig.broker import Broker
 from hil.rig.bus_faults import BusFaults
 from hil.rig.config import config_text
-from hil.rig.hardware import HardwareEnd
+from hil.rig.hardware import HardwareEnd, emulator_of, load
 from hil.rig.link import End, open_end, time_frame
+from hil.rig.machine import environment, small_disk
 from hil.rig.process import DaemonProcess
 from hil.rig.run_log import RunLog, Truth
 from hil.rig.site import Site
-from hil.scenario import GatewayFault, McuFault, Scenario
+from hil.scenario import GatewayFault, McuFault
 
 if TYPE_CHECKING:
-    from hil.rig.mcu_end import BoardPort, McuEnd
+    from hil.rig.mcu_end import BoardChoice, McuEnd
     from hil.rig.site_mcu import McuSite
 
 START_NS = 1_000_000_000
@@ -41,7 +41,6 @@ WITH_A_BROKER = ("broker_loss",)
 OPEN_S = 20.0
 RENEW_S = 4.0
 """A pseudo-terminal that the daemon does not open by then is held by another process: the rig takes the next one."""
-DISK_MB = 8
 LINK_SILENT_S, REOPEN_S = 5.0, 0.6
 """The daemon's own times (``bus.silent_s``, ``inlet/bus.py``), the first with room."""
 
@@ -50,17 +49,17 @@ class Rig:
     """``run`` once. A ``Host`` for the gateway faults."""
 
     def __init__(
-        self, log: RunLog, folder: Path, package: Path | None = None, hardware: Path | None = None, port: BoardPort | None = None
+        self, log: RunLog, folder: Path, package: Path | None = None, hardware: Path | None = None, board: BoardChoice | None = None
     ) -> None:
         """log: an empty one of the scenario and seed to run; what happens goes into it. package: a folder with another
         ``edgebms`` for the daemon, None = the rig's own. hardware: see ``hardware.py``; then all is on the machine's clock.
-        port: a real board in the place of the emulated microcontroller."""
+        board: which microcontroller, None = the reference firmware under QEMU."""
         scenario, seed = log.scenario, log.seed
         self.log, self.scenario, self.folder = log, scenario, folder
         self.record, self.config = folder / "record", folder / "gateway.toml"
         self._rng = np.random.default_rng([seed, 1])
         self._bench = Bench(scenario, seed)
-        self._hardware, self._port = hardware, port
+        self._hardware, self._board = hardware, board
         self._realtime = scenario.realtime or hardware is not None
         self._package = {} if package is None else {"PYTHONPATH": str(package)}
         self._bus_faults = BusFaults(scenario.bus, scenario.pack.period_s, self._rng)
@@ -108,10 +107,15 @@ class Rig:
         self._end: End
         self._site: Site | McuSite = Site(self.scenario.site, self.scenario.pack.contactors is Contactor.CLOSED)
         if self.scenario.link == "mcu":
-            from hil.rig.mcu_end import McuEnd
+            from hil.rig.mcu_end import BoardChoice, McuEnd
             from hil.rig.site_mcu import McuSite
 
-            self._end = self.mcu = McuEnd(self.scenario, self.folder, self._bench.at_start(), self._port)
+            board = self._board or BoardChoice()
+            if self._hardware is not None and board.port is None:
+                raise Missing("an emulated microcontroller has no wires", where="hardware", mend="name the board's port: --port")
+            self._end = self.mcu = McuEnd(self.scenario, self.folder, self._bench.at_start(), board)
+            if self._hardware is not None:
+                self.mcu.emulator = emulator_of(load(self._hardware), self._hardware)
             self._site = McuSite(self.scenario.site, self.mcu)
         elif self._hardware is None:
             self._end = open_end(self.scenario.link, self.folder, "can0")
@@ -289,38 +293,9 @@ class Rig:
         self.log.bad_lines = len(self.daemon.bad_lines)
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[None]:
-    """A tmpfs of a few MB at ``folder``. Raises RigError where that is not allowed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "edgebms-rig", str(folder)], capture_output=True, text=True)
-    if done.returncode:
-        raise Missing(f"no tmpfs: {done.stderr.strip()}", where=str(folder), mend="run as root, or leave the disk scenarios out")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], check=False)
-
-
-def environment(scenario: Scenario, folder: Path) -> dict[str, str]:
-    """More of it for the daemon: libfaketime where its wall clock is to step."""
-    if not any(fault.kind == "clock_step" for fault in scenario.gateway):
-        return {}
-    found = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))), None)
-    if found is None:
-        raise Missing("libfaketime is missing", where="clock_step", mend="apt install faketime", installable=True)
-    (folder / "faketime").write_text("+0\n")
-    return {
-        "LD_PRELOAD": str(found),
-        "FAKETIME_TIMESTAMP_FILE": str(folder / "faketime"),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-
-
 def keep(folder: Path, to: Path) -> None:
     """Copy what a failed run left."""
     shutil.copytree(folder, to, dirs_exist_ok=True, ignore=shutil.ignore_patterns("notify", "tty-*"))
 
 
-__all__ = ["Rig", "Truth", "keep", "small_disk"]
+__all__ = ["Rig", "Truth", "keep"]

@@ -10,6 +10,7 @@ import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgebms.errors import EdgebmsError
 from hil.errors import Missing
@@ -19,6 +20,9 @@ from hil.rig.rig import Rig, keep
 from hil.rig.run_log import RunLog
 from hil.scenario import Scenario
 
+if TYPE_CHECKING:
+    from hil.rig.mcu_end import BoardChoice
+
 
 def run_one(
     scenario: Scenario,
@@ -27,14 +31,16 @@ def run_one(
     kept: Path | None = None,
     package: Path | None = None,
     hardware: Path | None = None,
+    board: BoardChoice | None = None,
 ) -> Result:
     """Run and judge one scenario. traces: where to write BLF, MF4 and NDJSON. kept: where a failed run's folder goes.
-    package: a folder with another ``edgebms`` for the daemon. hardware: a physical pack emulator, see ``hardware.py``."""
+    package: a folder with another ``edgebms`` for the daemon. hardware: a physical pack emulator, see ``hardware.py``.
+    board: which microcontroller, for scenarios with link mcu."""
     with tempfile.TemporaryDirectory(prefix="edgebms-rig-") as name:
         folder = Path(name)
         log = RunLog(scenario, scenario.seed if seed is None else seed)
         try:
-            run = Rig(log, folder, package, hardware).run()
+            run = Rig(log, folder, package, hardware, board).run()
         except Missing as error:
             if error.installable and os.environ.get("CI") == "true":
                 return Result(log, (Check("all that it needs is there", False, str(error)),))
@@ -62,6 +68,7 @@ def run_all(
     kept: Path | None = None,
     quiet: bool = False,
     hardware: Path | None = None,
+    board: BoardChoice | None = None,
     told: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Results in the scenarios' order. jobs: so many at once, 0 = one a core; those on the machine's own clock mostly
@@ -77,9 +84,10 @@ def run_all(
         futures = []
         with contextlib.ExitStack() as pools:
             parts = [(2 * jobs, [s for s in scenarios if s.realtime]), (jobs, [s for s in scenarios if not s.realtime])]
-            for workers, wanted in parts if hardware is None else [(1, list(scenarios))]:  # there is one bench
+            one = hardware is not None or (board is not None and board.port is not None)
+            for workers, wanted in [(1, list(scenarios))] if one else parts:  # there is one bench
                 pool = pools.enter_context(concurrent.futures.ProcessPoolExecutor(workers, mp_context=context))
-                futures += [pool.submit(run_one, scenario, seed, traces, kept, None, hardware) for scenario in wanted]
+                futures += [pool.submit(run_one, scenario, seed, traces, kept, None, hardware, board) for scenario in wanted]
             for future in concurrent.futures.as_completed(futures):
                 result = future.result()
                 results[result.name] = result

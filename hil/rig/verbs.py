@@ -24,6 +24,10 @@ def add(verbs: Any) -> None:
     run.add_argument("--traces", type=Path, metavar="DIR", help="BLF, MF4 and NDJSON of each scenario")
     run.add_argument("--keep", type=Path, metavar="DIR", help="what failed leaves its folder here")
     run.add_argument("--hardware", type=Path, metavar="FILE", help="a physical pack emulator in place of the plant's frames (docs/hil.md)")
+    run.add_argument("--port", metavar="DEVICE", help="a real microcontroller in the emulated one's place (docs/hil.md)")
+    run.add_argument("--front-end", metavar="DEVICE", help="with --port: the port of its emulated front end")
+    run.add_argument("--board-key", type=Path, metavar="FILE", help="its key file; default: the reference firmware's published key")
+    run.add_argument("--elf", type=Path, metavar="FILE", help="an image for QEMU in place of the reference firmware's")
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     run.set_defaults(func=run_verb)
     check = verbs.add_parser("check", help="parse scenarios, run nothing")
@@ -80,7 +84,8 @@ def run_verb(args: argparse.Namespace) -> int:
     scenarios = selected(args)
     wide = max((len(scenario.name) for scenario in scenarios), default=0)
     results = run_all(
-        scenarios, jobs=args.jobs, seed=args.seed, traces=args.traces, kept=args.keep, hardware=args.hardware, quiet=args.quiet or not sys.stderr.isatty(),
+        scenarios, jobs=args.jobs, seed=args.seed, traces=args.traces, kept=args.keep, hardware=args.hardware, board=board_of(args),
+        quiet=args.quiet or not sys.stderr.isatty(),
         told=lambda result: tell(result, wide),
     )  # fmt: skip
     if args.junit_xml is not None:
@@ -101,6 +106,21 @@ def run_verb(args: argparse.Namespace) -> int:
     told += f", {count['known']} fail as known" if count["known"] else ""
     print(told + (f", {count['skip']} skipped" if count["skip"] else ""))
     return 1 if count["fail"] else 0
+
+
+def board_of(args: argparse.Namespace) -> Any:
+    """Raises ConfigError."""
+    from edgebms.errors import ConfigError
+
+    if args.front_end is not None and args.port is None:
+        raise ConfigError("--front-end without --port", where="run", mend="name the board's own port too")
+    if args.elf is not None and (args.port is not None or not args.elf.is_file()):
+        raise ConfigError("--elf names no image that QEMU could run", where="run", mend="name a file, and leave --port out")
+    if all(value is None for value in (args.port, args.elf, args.board_key)):
+        return None
+    from hil.rig.mcu_end import BoardChoice
+
+    return BoardChoice(args.port, args.front_end, args.elf, args.board_key)
 
 
 def tell(result: Any, wide: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from xml.etree import ElementTree as Xml
@@ -175,3 +176,31 @@ def test_a_scenario_runs_on_a_bench(tmp_path, monkeypatch):
     assert [check.asked for check in result.wrong] == ["no unlisted alert"], result.wrong
     assert "loss_of_data probe 2" in result.wrong[0].says
     assert run_one(load(SCENARIOS / "bus_silence.yaml"), hardware=file).skipped
+
+
+def test_a_board_at_a_port_takes_the_emulated_ones_place(tmp_path):
+    """The port is a pseudo-terminal here; behind it runs the same firmware, as it would behind a USB port."""
+    from hil.rig.mcu_board import QemuBoard, image
+
+    board = QemuBoard(image(tmp_path / "image"), tmp_path)
+    os.close(board.front_end)
+    board.front_end = -1
+    try:
+        done = hil("run", "mcu_forged", "--quiet", "--port", board.port, "--front-end", board.front_end_port)
+        hil("run", "mcu_own_trip", "--quiet", "--port", board.port, "--front-end", board.front_end_port)
+        again = hil("run", "mcu_reset", "mcu_counter_wrap", "--quiet", "--port", board.port, "--front-end", board.front_end_port)
+    finally:
+        board.close()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "pass   mcu_forged" in done.stdout
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "0 failed, 2 skipped" in again.stdout  # what nobody may do to a real board
+    assert "real board's key" in again.stdout
+
+
+def test_a_port_that_is_not_there_is_a_skip_with_its_reason():
+    done = hil("run", "mcu_forged", "--quiet", "--port", "/dev/no-such-port")
+    assert done.returncode == 0
+    assert "skip" in done.stdout
+    assert "no-such-port" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr

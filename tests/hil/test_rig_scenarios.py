@@ -11,7 +11,7 @@ from shared_data import ROOT
 
 from edgebms.errors import ConfigError
 from hil.plant.faults import FAULTS, LOOK_ALIKES
-from hil.rig import bus_faults, gateway_faults
+from hil.rig import bus_faults, gateway_faults, mcu_faults
 from hil.rig.verbs import SCENARIOS
 from hil.scenario import load_folder, parse, schema
 
@@ -51,6 +51,11 @@ def test_every_fault_of_the_bus_has_a_scenario(kind):
 @pytest.mark.parametrize("kind", gateway_faults.KINDS)
 def test_every_fault_of_the_gateway_has_a_scenario(kind):
     assert any(fault.kind == kind for scenario in ALL.values() for fault in scenario.gateway)
+
+
+@pytest.mark.parametrize("kind", mcu_faults.KINDS)
+def test_every_fault_of_the_microcontroller_has_a_scenario(kind):
+    assert any(fault.kind == kind for scenario in ALL.values() for fault in scenario.mcu)
 
 
 def test_every_fault_has_a_benign_twin_and_twins_know_each_other():
@@ -103,6 +108,8 @@ GOOD = {"schema": "edgebms.scenario/1", "name": "a", "says": "ten letters at lea
         ({"expect": [{"recovered": True, "of": "whenever"}]}, "no event"),
         ({"never": [{"since": "start"}]}, "none or several"),
         ({"link": "pigeon"}, "link"),
+        ({"mcu": [{"kind": "reset"}]}, "at_s"),
+        ({"expect": [{"mcu": {"state": "asleep"}}]}, "state"),
         ({"pack": {"cells": 1}}, "pack.cells"),
     ],
 )
