@@ -91,6 +91,9 @@ test-firmware: $(TESTING) ## the microcontroller's C library (coverage, sanitize
 test-deb: $(TESTING) ## the Debian package in a Debian of its own: install, run, upgrade, rollback, purge, with systemd and without (root; RELEASE=deb13)
 	RELEASE=$(RELEASE) $(BIN)/python -m pytest -q -m slow tests/packaging/test_debian_package.py $(if $(SHORT),-k 'not cut_off')
 
+test-vm: $(TESTING) ## a Debian machine under qemu with SocketCAN: the package under systemd, scenarios over vcan0: docs/results-vm.md (root; SHORT=1)
+	$(BIN)/python tests/vm/run.py $(if $(SHORT),--short,--write docs/results-vm.md)
+
 check-deb-emulated: $(TESTING) ## the arm64 package: the same bytes when built again, lintian, the same decisions under an emulated ARM64
 	$(BIN)/python -m pytest -q -m slow tests/packaging/test_arm64_package.py
 

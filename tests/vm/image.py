@@ -6,12 +6,11 @@ machine over shares, so that a disk made once serves until this file or Debian's
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shutil
 import subprocess
 import tempfile
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,9 +22,14 @@ DRIVERS = ("virtio_pci", "virtio_blk", "ext4")
 """What the kernel needs to see its disk, in this order."""
 MODULES = (
     "kernel/net/can", "kernel/drivers/net/can/vcan.ko", "kernel/drivers/net/can/dev", "kernel/net/9p", "kernel/fs/9p",
-    "kernel/fs/netfs", "kernel/fs/fscache", "kernel/fs/ext4", "kernel/fs/jbd2", "kernel/fs/mbcache.ko", "kernel/fs/autofs",
+    "kernel/fs/netfs", "kernel/fs/fscache", "kernel/fs/ext4", "kernel/fs/jbd2", "kernel/fs/mbcache.ko", "kernel/fs/autofs", "kernel/fs/binfmt_misc.ko",
     "kernel/drivers/virtio", "kernel/drivers/block/virtio_blk.ko", "kernel/lib", "kernel/crypto", "kernel/arch/x86/crypto",
 )  # fmt: skip
+NOT_STARTED = (
+    "apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "getty@tty1.service",
+    "serial-getty@ttyS0.service", "systemd-networkd-wait-online.service", "e2scrub_reap.service",
+)  # fmt: skip
+"""What a machine of a quarter of an hour has no use for."""
 SIZE_MB = 1600
 """Of the disk, sparse."""
 SHARES = {"repo": "ro,cache=loose", "site": "ro,cache=loose", "out": "rw"}
@@ -47,7 +51,7 @@ After=multi-user.target
 RequiresMountsFor=/srv/repo /srv/site /srv/out
 [Service]
 Type=simple
-Environment=PYTHONPATH=/srv/repo:/srv/repo/tests:/srv/site PYTHONDONTWRITEBYTECODE=1
+Environment=PYTHONPATH=/srv/repo:/usr/lib/edgebms PYTHONDONTWRITEBYTECODE=1
 ExecStart=/usr/bin/python3 /srv/repo/tests/vm/guest.py /srv/out
 ExecStopPost=/bin/systemctl poweroff --force
 StandardOutput=journal+console
@@ -65,7 +69,7 @@ NETWORK = {
 
 @dataclass(frozen=True)
 class Image:
-    """kernel_version: as Debian's package says it."""
+    """kernel_version: Debian's package and its version."""
 
     kernel: Path
     initrd: Path
@@ -73,35 +77,53 @@ class Image:
     kernel_version: str
 
 
-def image(cache: Path) -> Image:
-    """Made, or taken from ``cache``. Raises pytest's skip or failure where a tool or the archive is missing."""
+def image(cache: Path, package: Future[Path], installed: bool) -> Image:
+    """Made from Debian's archive, or from what ``cache`` holds of it. installed: ``package`` is on the disk already; else
+    ``package`` is not waited for. Raises pytest's skip or failure where a tool or the archive is missing."""
     key = hashlib.sha256(Path(__file__).read_bytes() + debian_root.RELEASE.encode()).hexdigest()[:12]
     folder = cache / key
-    made = Image(folder / "vmlinuz", folder / "initrd", folder / "disk", "")
-    if not made.disk.exists():
+    disk = cache / "disk" if installed else folder / "disk"
+    if not (folder / "version").exists():
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        try:
-            with tempfile.TemporaryDirectory(prefix="edgebms-vm-") as name:
-                make(Path(name) / "root", made)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
-    return Image(made.kernel, made.initrd, made.disk, (folder / "version").read_text())
+    with tempfile.TemporaryDirectory(prefix="edgebms-vm-") as name:
+        root = Path(name) / "root"
+        if not (folder / "version").exists():
+            make(root, folder)
+        elif installed or not disk.exists():
+            root.mkdir()
+            subprocess.run(["tar", "-xf", folder / "root.tar", "-C", root], check=True, timeout=120)
+        if installed:
+            install(root, package.result())
+        if installed or not disk.exists():
+            fill(disk, root)
+    return Image(folder / "vmlinuz", folder / "initrd", disk, (folder / "version").read_text())
 
 
-def make(root: Path, to: Image) -> None:
+def make(root: Path, folder: Path) -> None:
     debian_root.need("mke2fs", "e2fsprogs")
     debian_root.bootstrapped(debian_root.debootstrap(root, *PACKAGES))
-    version = kernel(root, to.kernel)
-    (to.kernel.parent / "version").write_text(version)
-    initrd(root, to.initrd)
+    version = kernel(root, folder / "vmlinuz")
+    initrd(root, folder / "initrd")
     configure(root)
-    part = to.disk.with_suffix(".part")
+    subprocess.run(["tar", "-cf", folder / "root.tar", "-C", root, "."], check=True, timeout=120)
+    (folder / "version").write_text(version)
+
+
+def fill(disk: Path, root: Path) -> None:
+    """An ext4 file system with what is in ``root``."""
+    part = disk.with_suffix(".part")
     with part.open("wb") as file:
         file.truncate(SIZE_MB << 20)
     subprocess.run(["mke2fs", "-q", "-F", "-t", "ext4", "-d", root, part], check=True, timeout=120)
-    part.rename(to.disk)
+    part.rename(disk)
+
+
+def install(root: Path, package: Path) -> None:
+    """By dpkg, before the machine starts."""
+    shutil.copyfile(package, root / "tmp/edgebms.deb")
+    subprocess.run(["chroot", root, "dpkg", "-i", "/tmp/edgebms.deb"], check=True, timeout=120, capture_output=True)
+    (root / "tmp/edgebms.deb").unlink()
 
 
 def kernel(root: Path, to: Path) -> str:
@@ -170,13 +192,11 @@ def configure(root: Path) -> None:
     (root / "etc/modules-load.d/can.conf").write_text("can-raw\nvcan\n")
     # SIGABRT's cores of a hung daemon are not looked at; the buffer is the one of docs/integrator.md
     (root / "etc/sysctl.d/edgebms.conf").write_text("net.core.rmem_max = 4194304\nkernel.core_pattern = |/bin/false\n")
-    enable = ["systemctl", "--root", root, "-q", "enable", "vm-checks.service", "systemd-networkd.service"]
-    away = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "getty@tty1.service",
-            "systemd-networkd-wait-online.service", "systemd-networkd.socket")  # fmt: skip
-    if shutil.which("systemctl") is None:
-        enable = ["chroot", root, *["systemctl", "-q", "enable", "vm-checks.service", "systemd-networkd.service"]]
-    subprocess.run(list(map(os.fspath, enable)), check=True, timeout=60, capture_output=True)
-    with contextlib.suppress(FileExistsError):
-        for name in away:
-            if name != "systemd-networkd.socket":
-                (root / "etc/systemd/system" / name).symlink_to("/dev/null")
+    subprocess.run(
+        ["chroot", root, "systemctl", "-q", "enable", "vm-checks.service", "systemd-networkd.service"],
+        check=True, timeout=60, capture_output=True,
+    )  # fmt: skip
+    for name in NOT_STARTED:
+        away = root / "etc/systemd/system" / name
+        away.unlink(missing_ok=True)
+        away.symlink_to("/dev/null")

@@ -14,6 +14,12 @@ from image import Image
 
 MEMORY_MB = 1536
 LOOK_S = 0.2
+SILENT_S = 8.0
+"""A kernel says its version within a second of its start, under emulation too."""
+
+
+class NoKernel(Exception):
+    """Nothing was heard of the kernel: this accelerator cannot run it here."""
 
 
 def kvm() -> bool:
@@ -44,7 +50,7 @@ class Machine:
         self._command = command
 
     def run(self, limit_s: float, told: Callable[[dict], None]) -> tuple[bool, float]:
-        """(it came to its end, seconds). told: called with each row as it comes."""
+        """(it came to its end, seconds). told: called with each row as it comes. Raises NoKernel."""
         rows = self._out / "rows.ndjson"
         began_s = time.monotonic()
         taken = 0
@@ -58,6 +64,8 @@ class Machine:
                     for line in whole[taken:]:
                         told(json.loads(line) | {"came_s": time.monotonic() - began_s})
                     taken = len(whole)
+                if time.monotonic() - began_s > SILENT_S and "Linux version" not in self.said():
+                    raise NoKernel
                 if ended or time.monotonic() - began_s > limit_s:
                     return ended and (self._out / "done").exists(), time.monotonic() - began_s
                 time.sleep(LOOK_S)
@@ -65,10 +73,15 @@ class Machine:
             process.kill()
             process.wait()
 
+    def said(self) -> str:
+        """The console's text."""
+        try:
+            return self.console.read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
     def last_words(self) -> str:
         """The end of what the console and qemu said."""
-        said = ""
-        for path in (self._out / "qemu.log", self.console):
-            with contextlib.suppress(FileNotFoundError):
-                said += path.read_text(errors="replace")[-3000:]
-        return said
+        with contextlib.suppress(FileNotFoundError):
+            return (self._out / "qemu.log").read_text(errors="replace")[-2000:] + self.said()[-3000:]
+        return self.said()[-3000:]
