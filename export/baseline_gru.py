@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from export.cell import Recurrent, likelihood_and_rmse
-from export.features import LEAST_ROWS, Log
+from export.features import LEAST_S, Log
 
 CENTRE = (3.65, -1.5, 10.0)
 SCALE = (0.35, 2.5, 20.0)
@@ -40,7 +40,7 @@ def draw(logs: list[Log], joins: int, rng: np.random.Generator) -> tuple[Tensor,
     x, soc, weight = np.zeros((ROWS, count, 3)), np.zeros((ROWS, count)), np.zeros((ROWS, count))
     for i in range(count):
         log = logs[i % len(logs)]
-        start = 0 if rng.uniform() < 0.1 else int(rng.integers(0, log.time_s.size - LEAST_ROWS))
+        start = 0 if rng.uniform() < 0.1 else int(rng.integers(0, log.time_s.size - int(LEAST_S)))
         part = slice(start, start + ROWS)
         measured = np.stack((log.voltage_v[part], log.current_a[part], log.temperature_c[part]), axis=1)
         measured += rng.normal(size=3) * (0.002, 0.02, 0.5)

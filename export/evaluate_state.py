@@ -16,8 +16,8 @@ import edgebms
 from edgebms.cellcard import CellCard, load_card
 from edgebms.errors import EdgebmsError, LogError
 from edgebms.estimator.kalman import TUNED
-from export.state_estimators import ESTIMATORS, KNOWN, NotInstalled, StateEstimator
 from export.state_batch import Pair
+from export.state_estimators import ESTIMATORS, KNOWN, NotInstalled, StateEstimator
 from export.state_logs import StateLog, check_perturbation, find_logs, plan, read_state_log
 
 Floats = NDArray[np.float64]

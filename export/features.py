@@ -16,9 +16,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebms.cellcard import CellCard
-from edgebms.estimator.cell_model import ERROR, EXCHANGE, GAS_OVER_FARADAY, KELVIN, PAIRS, R0, RATE, RC, CellModel
-from edgebms.estimator.kalman import Kalman
+from edgebms.cellcard import CellCard, load_card
+from edgebms.estimator.cell_model import ERROR, EXCHANGE, GAS_OVER_FARADAY, HYSTERESIS, KELVIN, PAIRS, R0, RATE, RC, CellModel
+from edgebms.estimator.kalman import TUNED, Kalman, Tuning
 from edgebms.estimator.student import FEATURES, features
 from export.state_logs import read_state_log
 
@@ -29,7 +29,13 @@ PERIOD_S = 1.0
 STEPS_S = (1, 1, 1, 2, 5, 10)
 """Sampling of the sequences, s; most logs of vehicles and gateways come every second."""
 MOST_STEPS = 4000
-LEAST_ROWS = 900
+LEAST_S = 900.0
+FULL_START = 0.2
+"""Share of the sequences that begin where their log does, full and rested."""
+OFFSETS = ((0.4, 0.0), (0.3, 0.02), (0.3, 0.08))
+"""Share of the sequences, standard deviation of the current sensor's offset, A per Ah."""
+SHIFT_K = (-20.0, 15.0)
+"""A virtual cell is so much colder or warmer than the log whose load it carries."""
 LEAST_ERROR, MOST_ERROR = 0.5, 6.0
 """Stated errors of the cards that are drawn, over those of the card that was fitted: generic cards err by so much."""
 SLOW_SHARE = 0.1
@@ -38,6 +44,34 @@ WRONG_CURVE_V = 0.03
 """Standard deviation of the worst distortion of an open-circuit curve."""
 HELD_OUT = "Mixed2"
 """This cycle of each temperature is kept from training: sizes, epochs and seeds are chosen on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A set that trains: its card, the pattern of its logs in soc/train, its share of the wrong cards, how many logs
+    each card sees."""
+
+    set: str
+    card: str
+    pattern: str
+    share: float
+    logs: int
+
+
+SOURCES = (
+    Source("lg_hg2", "lg_hg2", "*.parquet", 0.4, 17),
+    Source("panasonic_18650pf", "panasonic_18650pf", "*.parquet", 0.2, 12),
+    Source("dmegc_randomwalk", "dmegc_inr18650", "R*__rw_*[02468].parquet", 0.25, 48),
+)
+"""Sets with a stated licence whose labels can be trusted."""
+VIRTUAL = ("generic_nmc", "generic_nca", "generic_lco", "generic_lfp", "dmegc_inr18650", "panasonic_18650pf")
+"""Cards of the cells that never were, which carry the loads of those that are."""
+OF_SET = {
+    "lg_hg2": ("generic_nmc", "generic_nca", "generic_lco", "generic_lfp"),
+    "dmegc_randomwalk": ("generic_nmc", "dmegc_inr18650"),
+    "panasonic_18650pf": ("generic_nca", "panasonic_18650pf"),
+}
+"""Cards that hold curves of a set: a student that must not have seen it does not see them either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +129,19 @@ def training_logs(shared: Path, held_out: bool) -> list[Log]:
     return [read_log(path) for path in paths if path.stem.endswith(HELD_OUT) is held_out]
 
 
+def source_paths(shared: Path, source: Source) -> list[Path]:
+    """The logs of ``source`` that train: what is held out is not among them."""
+    paths = sorted((shared / "data/soc/train" / source.set).glob(source.pattern))
+    return [path for path in paths if not path.stem.endswith(HELD_OUT)]
+
+
 def expect(card: CellCard, logs: list[Log]) -> list[Log]:
     """``logs`` with the card's voltage at the reference SOC: what is left to the measured one is the card's error."""
     steps = max(log.time_s.size for log in logs)
     current, temperature, soc, time = (grid(logs, name, steps) for name in ("current_a", "temperature_c", "soc", "time_s"))
     dt = np.diff(time, axis=0, prepend=time[:1])
     model, flowing = CellModel(card, len(logs)), np.zeros((PAIRS, len(logs)))
+    branch = np.ones(len(logs))  # logs begin at a full charge
     out = np.empty(current.shape)
     soc = np.nan_to_num(soc, nan=0.5)
     for k in range(steps):
@@ -110,7 +151,9 @@ def expect(card: CellCard, logs: list[Log]) -> list[Log]:
         flowing = keep * flowing + (1.0 - keep) * current[k]
         thermal = 2.0 * GAS_OVER_FARADAY * (temperature[k] + KELVIN)
         drop = table[R0] * current[k] + thermal * np.arcsinh(0.5 * current[k] / table[EXCHANGE])
-        out[k] = model.ocv_v(soc[k], temperature[k]) + drop + (table[RC : RC + PAIRS] * flowing).sum(axis=0)
+        fade = np.exp(np.abs(current[k]) * dt[k] / (-3600.0 * card.capacity_ah * card.ocv.hysteresis_swing))
+        branch = fade * branch + (1.0 - fade) * np.sign(current[k])
+        out[k] = model.ocv_v(soc[k], temperature[k]) + branch * table[HYSTERESIS] + drop + (table[RC : RC + PAIRS] * flowing).sum(axis=0)
     return [replace(log, expected_v=out[: log.time_s.size, i]) for i, log in enumerate(logs)]
 
 
@@ -125,6 +168,7 @@ def grid(logs: list[Log], name: str, steps: int) -> Floats:
 
 def sample(log: Log, start: int, step_s: int) -> Log:
     """``log`` from row ``start`` on, every ``step_s`` rows: the last value of each, the mean current."""
+    step_s = max(step_s // max(round(float(np.median(np.diff(log.time_s)))), 1), 1)
     rows = min((log.time_s.size - start) // step_s, MOST_STEPS) * step_s
     blocks = {f.name: getattr(log, f.name)[start : start + rows].reshape(-1, step_s) for f in fields(log) if f.name != "name"}
     last = {name: block[:, -1] for name, block in blocks.items()}
@@ -168,7 +212,7 @@ def distort(log: Log, card: CellCard, error: float, resistance: float, rng: np.r
     voltage = ocv + curve + factor * (log.expected_v - ocv) + own * (log.voltage_v - log.expected_v)
     voltage += slow_ohm * low_pass(log.current_a, log.time_s, slow_s)
     voltage += rng.normal() * 0.002 + rng.normal(scale=0.0005, size=soc.size)
-    offset = card.capacity_ah * rng.choice((0.0, 1.0)) * rng.normal() * 0.02
+    offset = card.capacity_ah * rng.normal() * rng.choice([width for _, width in OFFSETS], p=[share for share, _ in OFFSETS])
     return replace(log, voltage_v=voltage, current_a=log.current_a + offset, temperature_c=log.temperature_c + rng.normal() * 0.7)
 
 
@@ -186,11 +230,10 @@ def wider(factor: float) -> float:
     return float(np.sqrt(max(factor**2 - 1.0, 0.0)))
 
 
-def run_filter(card: CellCard, logs: list[Log]) -> Sequences:
+def run_filter(card: CellCard, logs: list[Log], tuning: Tuning = TUNED) -> Sequences:
     """The runtime's filter over ``logs`` beside each other, and what a student sees of it."""
     cells, steps = len(logs), max(log.time_s.size for log in logs)
-    kalman = Kalman(card, cells)
-
+    kalman = Kalman(card, cells, tuning)
     names = ("voltage_v", "current_a", "temperature_c", "soc", "time_s")
     voltage, current, temperature, soc, time = (grid(logs, name, steps) for name in names)
     step_s = np.array([np.median(np.diff(log.time_s)) for log in logs])
@@ -228,29 +271,59 @@ def join(parts: list[Sequences]) -> Sequences:
     return Sequences(**{name: stack(name) for name in Sequences.__slots__})
 
 
-def training_sequences(card: CellCard, logs: list[Log], seed: int, variants: int) -> Sequences:
-    """``variants`` wrong cards, each with a join of every other log.
+def virtual(card: CellCard, own: CellCard, logs: list[Log], rng: np.random.Generator) -> list[Log]:
+    """Cells of ``card`` under the loads of ``logs``, colder or warmer by some kelvin, with the errors that ``own``, the
+    card of those logs, left over (scaled by the resistances' ratio: most of them is under load)."""
+    ratio = card.capacity_ah / own.capacity_ah
+    shift = rng.uniform(*SHIFT_K)
+    moved = [replace(log, current_a=log.current_a * ratio, temperature_c=np.clip(log.temperature_c + shift, -25.0, 50.0)) for log in logs]
+    out = expect(card, moved)
+    return [replace(new, voltage_v=new.expected_v + (log.voltage_v - log.expected_v)) for new, log in zip(out, logs, strict=True)]
+
+
+def training_sequences(shared: Path, seed: int, variants: int, leave_out: str, tuning: Tuning, most_logs: int | None = None) -> Sequences:
+    """``variants`` wrong cards, each with joins of a part of the logs of one set.
 
     Many cards: with few, a network tells them apart by their stated errors and learns which way each one's capacity errs.
+    A fifth of the cards are virtual cells of other chemistries and temperatures.
     """
     rng = np.random.default_rng(seed)
-    parts, logs = [], expect(card, logs)
+    sources = [source for source in SOURCES if source.set != leave_out]
+    cards = [load_card(source.card) for source in sources]
+    logs = [
+        expect(card, [read_log(path) for path in source_paths(shared, source)[:most_logs]])
+        for card, source in zip(cards, sources, strict=True)
+    ]
+    others = [load_card(name) for name in VIRTUAL if name not in OF_SET.get(leave_out, ())]
+    share = np.array([source.share for source in sources]) / sum(source.share for source in sources)
+    parts = []
     for variant in range(variants):
+        which = int(rng.choice(len(sources), p=share))
+        card, mine = cards[which], logs[which]
+        mine = [mine[i] for i in rng.permutation(len(mine))[: sources[which].logs]]
+        if variant % 5 == 4 and others:
+            other = others[int(rng.integers(len(others)))]
+            card, mine = other, virtual(other, card, mine, rng)
         error = LEAST_ERROR * (MOST_ERROR / LEAST_ERROR) ** rng.uniform()
-        resistance, capacity = rng.uniform(1.0, 2.5), rng.normal(1.0, 0.02)
+        if card.quality != "fitted":
+            error = min(error, 1.5)
+        resistance, capacity = rng.uniform(1.0, 2.5), rng.normal(1.0, 0.015)
         joined = []
-        for log in logs[variant % 2 :: 2]:
-            start = 0 if rng.uniform() < 0.1 else int(rng.integers(0, log.time_s.size - LEAST_ROWS))
+        for log in mine:
+            last = int(np.searchsorted(log.time_s, log.time_s[-1] - LEAST_S))
+            start = 0 if rng.uniform() < FULL_START or last < 1 else int(rng.integers(0, last))
             joined.append(distort(sample(log, start, int(rng.choice(STEPS_S))), card, error, resistance, rng))
-        parts.append(run_filter(wrong_card(card, error, resistance, capacity), joined))
+        parts.append(run_filter(wrong_card(card, error, resistance, capacity), joined, tuning))
     return join(parts)
 
 
-def held_out_sequences(card: CellCard, logs: list[Log], joins: int = 6) -> Sequences:
-    """Joins of logs at evenly spread rows, nothing distorted."""
+def held_out_sequences(card: CellCard, logs: list[Log], tuning: Tuning, joins: int = 6) -> Sequences:
+    """Joins of logs at evenly spread rows, every other one with a current offset, nothing else distorted."""
     joined = []
     for log in logs:
-        step_s = max(round(float(np.median(np.diff(log.time_s)))), 1)
-        last = log.time_s.size - LEAST_ROWS // step_s
-        joined += [sample(log, int(start), 1) for start in np.linspace(0, max(last, 0), joins)]
-    return run_filter(card, joined)
+        last = int(np.searchsorted(log.time_s, log.time_s[-1] - LEAST_S))
+        for i, start in enumerate(np.linspace(0, max(last, 0), joins)):
+            part = sample(log, int(start), 1)
+            offset = (0.0, 0.1, 0.0, -0.1)[i % 4] * card.capacity_ah
+            joined.append(replace(part, current_a=part.current_a + offset))
+    return run_filter(card, joined, tuning)

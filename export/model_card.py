@@ -12,7 +12,17 @@ LICENCES = {
         "source": "Kollmeyer, Vidal, Naguib, Skells: LG 18650HG2 Li-ion Battery Data, McMaster University, doi 10.17632/cp3473x7xv.3",
         "licence": "CC BY 4.0",
         "changes": "columns renamed, current positive while charging, 1 Hz means, reference SOC added",
-    }
+    },
+    "panasonic_18650pf": {
+        "source": "Kollmeyer: Panasonic 18650PF Li-ion Battery Data, University of Wisconsin-Madison, Mendeley Data wykht8y7tg",
+        "licence": "CC BY 4.0",
+        "changes": "columns renamed, current positive while charging, 1 Hz means, reference SOC added",
+    },
+    "dmegc_randomwalk": {
+        "source": "DMEGC INR18650 electro-thermal data set (CTA-MTL), cells R1 to R3",
+        "licence": "MIT",
+        "changes": "columns renamed, current positive while charging, reference SOC added",
+    },
 }
 
 

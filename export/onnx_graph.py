@@ -92,14 +92,14 @@ class Bounds:
     """How far a student may depart from the filter, whatever its weights.
 
     s = the filter's sigma, clipped to least..most. correction = tanh(a) (times s + floor); log standard deviation =
-    log s + shift + spread tanh(b). a, b: the head's two numbers. spread - shift = -log 0.8: a student that learned on
-    one cell may be surer of it than of the next, so its sigma is at least 0.8 of the filter's.
+    log s + shift + spread tanh(b). a, b: the head's two numbers. spread - shift = -log 0.5: a student may be surer of
+    the cells that it learned on than of the next, so its sigma is at least half of the filter's.
     """
 
     times: float = 3.0
     floor: float = 0.02
     spread: float = 1.6
-    shift: float = 1.6 + math.log(0.8)
+    shift: float = 1.6 + math.log(0.5)
     least: float = 0.002
     most: float = 0.1
 

@@ -49,13 +49,18 @@ class CoulombCounter:
 
 
 class Filter:
-    """The runtime's filter, many runs beside each other."""
+    """The runtime's filter, many runs beside each other.
+
+    ends: after ``run``, what it believes of the current sensor at the end of each: (offset, sigma), A, one a run.
+    """
 
     def __init__(self, card: CellCard, tuning: Tuning = TUNED) -> None:
         self._card, self._tuning = card, tuning
+        self.ends: list[tuple[float, float]] = []
 
     def run(self, pairs: list[Pair]) -> list[Answer]:
         answers: dict[int, Answer] = {}
+        self.ends = [(float("nan"), float("nan"))] * len(pairs)
         for batch in batches(pairs):
             kalman = Kalman(self._card, len(batch.pairs), self._tuning)
             soc, sigma = np.empty(batch.dt_s.shape), np.empty(batch.dt_s.shape)
@@ -63,6 +68,8 @@ class Filter:
                 kalman.step_many(batch.dt_s[row], batch.current_a[row], batch.voltage_v[row], batch.temperature_c[row])
                 soc[row], sigma[row] = kalman.soc, kalman.soc_sigma
             answers |= dict(batch.answers(soc, sigma))
+            for where, offset_a, sigma_a in zip(batch.where, kalman.offset_a.tolist(), kalman.offset_sigma_a.tolist(), strict=True):
+                self.ends[where] = (offset_a, sigma_a)
         return [answers[i] for i in range(len(pairs))]
 
 

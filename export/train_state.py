@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +31,7 @@ MARGIN = 0.05
 @dataclass(frozen=True, slots=True)
 class Recipe:
     hidden: int = 24
-    epochs: int = 8
+    epochs: int = 6
     batch: int = 136
     rate: float = 4e-3
     rmse: float = 10.0
@@ -70,8 +71,11 @@ def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Te
     return x, log_sigma, target, torch.from_numpy((data.valid * np.where(since < EARLY_S, EARLY, 1.0)).astype(np.float32))
 
 
-def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe) -> Recurrent:
-    """One network from ``seed``: the same data, seed and version of torch give the same weights."""
+def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe, checkpoint: Path) -> Recurrent:
+    """One network from ``seed``: the same data, seed and version of torch give the same weights.
+
+    After each epoch all is put into ``checkpoint``; a training that was stopped goes on from there.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     net = Recurrent(len(FEATURES), recipe.hidden)
@@ -85,7 +89,15 @@ def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe) -> Recurre
     chunks = sum(-(-int(ends[group.numpy()].max()) // CHUNK) for group in groups)
     optimiser = torch.optim.AdamW(net.parameters(), lr=recipe.rate, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.epochs * chunks)
-    for _ in range(recipe.epochs):
+    done = 0
+    if checkpoint.is_file():
+        kept = torch.load(checkpoint, weights_only=True)
+        net.load_state_dict(kept["net"])
+        optimiser.load_state_dict(kept["optimiser"])
+        schedule.load_state_dict(kept["schedule"])
+        torch.set_rng_state(kept["random"])
+        done = kept["done"]
+    for epoch in range(done, recipe.epochs):
         for pick in torch.randperm(batches):
             group = groups[int(pick)]
             hidden = torch.zeros(group.numel(), recipe.hidden)
@@ -102,6 +114,10 @@ def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe) -> Recurre
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()
+        states = {"net": net.state_dict(), "optimiser": optimiser.state_dict(), "schedule": schedule.state_dict()}
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(states | {"random": torch.get_rng_state(), "done": epoch + 1}, checkpoint.with_suffix(".part"))
+        checkpoint.with_suffix(".part").replace(checkpoint)
     return net
 
 

@@ -30,6 +30,9 @@ MIN_SUPPORT = 0.5
 MIN_PULSES = 3
 SLOW_WEIGHT = 1.0
 """A row of a slow log stands for a minute, one of a pulse log for a second or less."""
+DRIVE_ROW_S = 7.0
+"""One row in so many seconds of a log in use: the next ones tell the same."""
+DRIVE_WEIGHT = 0.5
 SANE = (1e-5, 90.0)
 """Resistances, ohm, and exchange currents, A, that a card may hold; where nothing is measured a ratio may leave it."""
 MIN_CONFLICT = 0.02
@@ -78,9 +81,11 @@ def fit_card(
     reference_ah: float | None,
     limits: CardLimits,
     fallback: CellCard,
+    drives: tuple[Log, ...] = (),
 ) -> Fitted:
     """Fit a card to ``logs``. reference_ah: the capacity that SOC counts in; None = that of the slow
-    discharge nearest to 25 degC, or the nominal one where there is none. Raises LogError."""
+    discharge nearest to 25 degC, or the nominal one where there is none. drives: logs of the cell in use, counted
+    from full, which show loads and temperatures that characterisation does not. Raises LogError."""
     told = [(log, kinds(log, nominal_ah)) for log in logs]
     found = tuple(f"{log.name}: {kind.words}, {log.median_c:.0f} degC" + (" (assumed)" if log.assumed_c else "") for log, kind in told)
     missing: list[str] = []
@@ -112,7 +117,7 @@ def fit_card(
     free = slow if pulsed or len(slow) > 1 else []
     scales: dict[str, float] = {}
     for round_ in range(2):
-        rows = collect(starts, reference_ah, hysteresis, swing, free)
+        rows = collect(starts, drives, reference_ah, hysteresis, swing, free)
         curves = fit(rows, temperatures, TAU_S, reference_ah, None if pulsed else resistances(fallback, temperatures, reference_ah))
         scales = dict(zip(free, curves.slow_scale.tolist(), strict=True))
         if round_ == 0:
@@ -191,19 +196,26 @@ def branch(log: Log, reference_ah: float, swing: float) -> Floats:
     return np.array(out)
 
 
-def collect(starts: list[tuple[Log, Kinds]], reference_ah: float, hysteresis: Floats, swing: float, free: list[str]) -> Rows:
+def collect(
+    starts: list[tuple[Log, Kinds]], drives: tuple[Log, ...], reference_ah: float, hysteresis: Floats, swing: float, free: list[str]
+) -> Rows:
     """The rows of all logs, each up to its lowest charge: what comes back into a cell after that differs
     from what was taken out by per cents, for reasons unknown."""
     parts = []
-    for log, kind in starts:
+    weights = [(log, SLOW_WEIGHT if kind.slow_discharge else 1.0) for log, kind in starts] + [(log, DRIVE_WEIGHT) for log in drives]
+    for i, (log, row_weight) in enumerate(weights):
         soc = 1.0 + log.net_ah / reference_ah
         end = int(np.argmin(log.net_ah)) + 1
         pair_a = pair_currents(log.time_s[:end], log.current_a[:end], TAU_S)
-        keep = thin(log.time_s[:end], log.current_a[:end], STEP_C * reference_ah)
+        if i < len(starts):
+            keep = thin(log.time_s[:end], log.current_a[:end], STEP_C * reference_ah)
+        else:
+            step_s = float(np.median(np.diff(log.time_s)))
+            keep = np.arange(0, end, max(round(DRIVE_ROW_S / step_s), 1), dtype=np.intp)
         keep = keep[np.isfinite(log.voltage_v[keep])]
         state = branch(log, reference_ah, swing)[keep]
         voltage = log.voltage_v[keep] - state * np.interp(soc[keep], OCV_SOC, hysteresis)
-        weight = np.full(keep.size, SLOW_WEIGHT if kind.slow_discharge else 1.0)
+        weight = np.full(keep.size, row_weight)
         which = np.full(keep.size, free.index(log.name) if log.name in free else -1, dtype=np.intp)
         parts.append((soc[keep], log.temperature_c[keep], log.current_a[keep], voltage, pair_a[:, keep], weight, which))
     soc_, temperature, current, voltage_, weight_ = (np.concatenate([part[i] for part in parts]) for i in (0, 1, 2, 3, 5))

@@ -57,25 +57,29 @@ class Tuning:
     scale: prior of the resistance scale over the card's, scale_s: time in which it wanders by its prior.
     offset_c, offset_s: the same of the current offset (1/h). relaxed_share: mean of the RC currents at a
     start over the current of that moment, relaxed_most: its limit, relaxed_c: their standard deviation
-    (1/h). counting: error of counted charge per square root of the SOC moved. current_c: prior of an
+    (1/h); slow_share, slow_c: the same of the slowest pair. scale_cold: the resistance scale's prior is so much
+    wider for each 25 K below 25 degC. counting: error of counted charge per square root of the SOC moved. current_c: prior of an
     unmeasured current (1/h). clip: innovations beyond so many standard deviations count as that many.
     """
 
-    bias: float = 1.5
-    bias_swing: float = 0.16
-    bias_s: float = 190000.0
-    noise: float = 1.0
-    drop: float = 0.44
+    bias: float = 1.35
+    bias_swing: float = 0.5
+    bias_s: float = 100000.0
+    noise: float = 1.2
+    drop: float = 0.31
     noise_s: float = 30.0
-    pair: float = 0.18
-    scale: float = 1.0
-    scale_s: float = 8000.0
-    offset_c: float = 0.022
-    offset_s: float = 70000.0
-    relaxed_c: float = 0.45
-    relaxed_share: float = 0.35
-    relaxed_most: float = 0.66
-    counting: float = 0.019
+    pair: float = 0.2
+    scale: float = 0.8
+    scale_s: float = 6000.0
+    offset_c: float = 0.037
+    offset_s: float = 65000.0
+    relaxed_c: float = 1.6
+    relaxed_share: float = 0.27
+    relaxed_most: float = 3.0
+    slow_c: float = 0.24
+    slow_share: float = 0.36
+    scale_cold: float = 0.39
+    counting: float = 0.024
     current_c: float = 0.5
     clip: float = 6.0
 
@@ -235,7 +239,7 @@ class Kalman:
         p[:MOVED] -= gain[:, None] * cross[None, :]
         p[:, :MOVED] -= cross[:, None] * gain[None, :]
         p[BIAS, BIAS] += (1.0 - forget * forget) * (tuning.bias * model.map[ERROR]) ** 2
-        scale = tuning.scale * self.card.accuracy.resistance
+        scale = self._scale_sigma(self._temperature_c)
         p[SCALE, SCALE] += (2.0 * scale * scale / tuning.scale_s) * dt_s
         offset = tuning.offset_c * capacity
         p[OFFSET, OFFSET] += (2.0 * offset * offset / tuning.offset_s) * dt_s
@@ -266,6 +270,12 @@ class Kalman:
         over_soc = slope[R0] * current_a - root * ratio * slope[EXCHANGE] / table[EXCHANGE]
         return drop, over_current, over_soc
 
+    def _scale_sigma(self, temperature_c: Floats) -> Floats:
+        """Prior of the resistance scale: resistances are the less known the colder."""
+        cold = np.maximum(np.nan_to_num(25.0 - temperature_c), 0.0) * (self.tuning.scale_cold / 25.0)
+        sigma: Floats = (1.0 + cold) * (self.tuning.scale * self.card.accuracy.resistance)
+        return sigma
+
     def _start(self, fresh: Flags, voltage_v: Floats, current_a: float | Floats, temperature_c: Floats) -> None:
         """First guess from the first voltage: open-circuit voltage with the drop taken off, iterated."""
         tuning, capacity = self.tuning, self.card.capacity_ah
@@ -274,21 +284,23 @@ class Kalman:
         # A cell under load has most likely been so for a while: without this the guess starts too low,
         # where resistances are high, and in the cold does not find its way back.
         most_a = tuning.relaxed_most * capacity
-        share_a = np.clip(tuning.relaxed_share * np.broadcast_to(current_a, (self.cells,)), -most_a, most_a)
+        share = np.array([tuning.relaxed_share] * (PAIRS - 1) + [tuning.slow_share])[:, None]
+        share_a = np.clip(share * np.broadcast_to(current_a, (self.cells,)), -most_a, most_a)
         for _ in range(4):
             self.model.look(soc, temperature_c)
             drop, _, _ = self._drop(current_a, temperature_c)
-            drop = drop + share_a * np.add.reduce(self.model.map[RC : RC + PAIRS], axis=0)
+            drop = drop + np.add.reduce(share_a * self.model.map[RC : RC + PAIRS], axis=0)
             soc = np.clip(self.model.soc_of_ocv(voltage - drop, temperature_c), SOC_MIN, SOC_MAX)
         sigma = np.empty((STATES, self.cells))
         sigma[SOC] = START_SIGMA
         sigma[PAIR : PAIR + PAIRS] = tuning.relaxed_c * capacity
+        sigma[PAIR + PAIRS - 1] = tuning.slow_c * capacity
         sigma[BIAS] = tuning.bias * self.model.map[ERROR]
-        sigma[SCALE] = tuning.scale * self.card.accuracy.resistance
+        sigma[SCALE] = self._scale_sigma(temperature_c)
         sigma[OFFSET] = tuning.offset_c * capacity
         self._x[:, fresh] = 0.0
         self._x[SOC, fresh] = soc[fresh]
-        self._x[PAIR : PAIR + PAIRS, fresh] = share_a[fresh]
+        self._x[PAIR : PAIR + PAIRS, fresh] = share_a[:, fresh]
         self._p[:, :, fresh] = 0.0
         for i in range(STATES):
             self._p[i, i, fresh] = sigma[i, fresh] ** 2
@@ -412,6 +424,12 @@ class Kalman:
     def offset_a(self) -> Floats:
         """Each cell's own opinion of the current sensor's offset, A."""
         row: Floats = self._x[OFFSET]
+        return row
+
+    @property
+    def offset_sigma_a(self) -> Floats:
+        """Its standard deviation, A."""
+        row: Floats = np.sqrt(self._p[OFFSET, OFFSET])
         return row
 
     @property

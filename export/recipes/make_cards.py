@@ -8,6 +8,7 @@ drawn. Order matters: a card falls back on those before it.
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -56,8 +57,10 @@ def fitted(
     fallback: CellCard,
     out: Path,
     note: str,
+    drives: tuple[Path, ...] = (),
 ) -> CellCard:
-    result = fit_card([read_log(path, nominal) for path in logs], name, cell, chemistry, nominal, reference, cell_limits, fallback)
+    used = tuple(read_log(path, nominal) for path in drives)
+    result = fit_card([read_log(path, nominal) for path in logs], name, cell, chemistry, nominal, reference, cell_limits, fallback, used)
     for line in (*result.missing, *result.errors()):
         print("   ", line)
     return write(result.card, out, note)
@@ -169,6 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=Path("edgebms/catalogue/cards"))
+    parser.add_argument("--left-out", type=Path, default=Path("export/left_out"), help="folder for the cards of the never-seen rows")
     args = parser.parse_args()
     soc, out = args.data / "soc" / "train", args.out
     start = load_card("generic_nmc")  # only names a fallback; LG HG2's logs leave nothing to it
@@ -179,18 +183,12 @@ def main() -> None:
         p for p in sorted((soc / "lg_hg2/characterisation").glob("*.parquet")) if any(w in p.stem for w in wanted) and p.stem not in bad
     ]
     sheet = "voltages as tested; 4 A charge, 20 A discharge and 75 degC from the maker's data sheet as remembered: check before use; temperatures cautious"
-    lg = fitted(
-        "lg_hg2",
-        "LG 18650HG2",
-        Chemistry.NMC,
-        3.0,
-        2.7782,
-        limits(2.8, 4.2, 4.05, 1.3, 6.5, sheet, 75.0),
-        logs,
-        start,
-        out,
-        "Data: Kollmeyer et al., McMaster University, doi 10.17632/cp3473x7xv.3, CC BY 4.0.",
-    )
+    source = "Data: Kollmeyer et al., McMaster University, doi 10.17632/cp3473x7xv.3, CC BY 4.0."
+    sheet_limits = limits(2.8, 4.2, 4.05, 1.3, 6.5, sheet, 75.0)
+    lg_of = partial(fitted, "lg_hg2", "LG 18650HG2", Chemistry.NMC, 3.0, 2.7782, sheet_limits, logs, start)
+    # What it looks like to one who never drove it: for the never-seen rows, and what the other cards lean on.
+    lg = lg_of(args.left_out, source)
+    lg_of(out, source, tuple(sorted((soc / "lg_hg2").glob("*.parquet"))))
     panasonic = fitted(
         "panasonic_18650pf",
         "Panasonic NCR18650PF",
@@ -271,6 +269,11 @@ def main() -> None:
         out,
         note + " Its chemistry is not stated: LCO, usual for LiPo pouches, is assumed.",
     )
+    # Cells that were characterised, as if they had not been: another cell's curve under their own sheet.
+    for other, base in (("dmegc_inr18650", lg), ("lg_hg2", dmegc), ("panasonic_18650pf", nmc)):
+        cell = {"dmegc_inr18650": dmegc, "lg_hg2": lg, "panasonic_18650pf": panasonic}[other]
+        sheet_ah = {"dmegc_inr18650": 2.75, "lg_hg2": 2.7782, "panasonic_18650pf": 2.9}[other]  # reference in cells.csv
+        write(declared(f"{other}_declared", cell.cell, base, sheet_ah, cell.limits), args.left_out, note)
 
 
 def lfp(folder: Path, lg: CellCard, out: Path) -> CellCard:
