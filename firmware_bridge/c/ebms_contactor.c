@@ -67,6 +67,7 @@ static void step_open(ebms_contactor *contactor, bool faulty, bool told_to_open,
     contactor->state = EBMS_MCU_STATE_STARTING;
     if ((now_ms - contactor->good_since_ms) >= contactor->settings.close_after_ms) {
         contactor->closed = true;
+        contactor->under_load = false;
         contactor->state = EBMS_MCU_STATE_ALONE;
     }
 }

@@ -21,7 +21,7 @@ typedef struct {
     uint32_t good_since_ms;
     uint8_t state; /* EBMS_MCU_STATE_ */
     bool closed;
-    bool under_load; /* they last opened while current flowed, or while it was not known */
+    bool under_load; /* they stand open, and opened while current flowed or was not known */
     bool held_open;  /* opened on command: keep it over a reset */
 } ebms_contactor;
 

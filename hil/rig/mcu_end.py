@@ -78,9 +78,9 @@ class McuEnd:
         if self.board.front_end >= 0:
             self._front_end = FrontEnd(self.board.front_end, *at_start)
             self._front_end.follows = self._follows
-            self._front_end.reset_pressed = not self.board.emulated  # what an earlier run left open
         self._write_keys(key, FRESHNESS_MAX - mcu_faults.NEAR_END if near_end else self._greeted() + 1)
-        self._until(lambda: self.drive is not None and bool(self.drive.closed), "its contactors do not close")
+        if self._front_end is not None:
+            self._until(self._closed, "its contactors do not close")
 
     def _greeted(self) -> int:
         """The number that the board accepted last: a bench's counter goes on behind it. A gateway's never does (protocol.md)."""
@@ -88,10 +88,17 @@ class McuEnd:
         assert self.line.hello is not None
         return self.line.hello.freshness_last
 
+    def _closed(self) -> bool:
+        drive = self.drive
+        if self._front_end is not None and drive is not None and drive.state in (McuState.OPEN_ON_ADVICE, McuState.OPEN_ON_FAULT):
+            self._front_end.reset_pressed = True  # an earlier run left a real board open
+        return drive is not None and bool(drive.closed)
+
     def _until(self, holds: Callable[[], bool], otherwise: str) -> None:
         end_s = time.monotonic() + STARTS_S
         while not holds():
             if time.monotonic() > end_s:
+                otherwise += f" ({self.drive})" if self.drive is not None else ""
                 self.close()
                 raise RigError(
                     f"the board does not start: {otherwise}", where="link", mend="see its own protection, its wiring and firmware"

@@ -95,7 +95,7 @@ def test_a_fault_opens_sooner_and_needs_a_person(shut):
     assert shut.step(30_000, reset=True) == (False, McuState.STARTING)
     assert shut.step(30_000 + CLOSE_MS - 1) == (False, McuState.STARTING)
     assert shut.step(30_000 + CLOSE_MS) == (True, McuState.ALONE)
-    assert shut.state.under_load  # of the last opening: it stands until the next
+    assert not shut.state.under_load  # it is told until they close again
 
 
 def test_a_reset_while_the_fault_stands_closes_nothing(shut):
