@@ -68,7 +68,7 @@ test-coverage: $(TESTING) ## guard/ and decision/: every branch is taken by a te
 test-faults: $(TESTING) ## faults of links and outlets, injected into a running daemon: docs/results-faults.md (SHORT=1: a third of them)
 	$(BIN)/python tests/faults/run.py $(if $(SHORT),--short,--write docs/results-faults.md)
 
-test-rig: $(TESTING) ## the scenarios of the rig against the real daemon: docs/results-rig.md (SHORT=1: a third of them, HTML=FILE: the report)
+test-rig: $(RIGGING) ## the scenarios of the rig against the real daemon: docs/results-rig.md (SHORT=1: a third of them, HTML=FILE: the report)
 	@packaging/need.sh mosquitto mosquitto || true; packaging/need.sh faketime faketime || true
 	$(BIN)/python -m hil run $(if $(SHORT),--short,--write docs/results-rig.md) $(if $(HTML),--html $(HTML)) $(if $(JUNIT),--junit-xml $(JUNIT))
 	$(BIN)/python -m pytest -q -m slow tests/hil/test_rig_run.py
@@ -109,7 +109,7 @@ test-export: $(EXPORTING) ## training, ONNX and int8 from end to end (SHORT=1: t
 	$(BIN)/python -m pytest -q -m slow tests/export $(if $(SHORT),-k 'not long')
 
 test-pybamm: $(RIGGING) ## PyBaMM's cells and packs, and our circuit beside them on one drive cycle a parameter set
-	$(BIN)/python -m pytest -q tests/hil/test_pybamm_packs.py $(if $(SHORT),-k 'not library_resumes')
+	$(BIN)/python -m pytest -q -m "slow or not slow" tests/hil/test_pybamm_packs.py tests/hil/test_pybamm_live.py $(if $(SHORT),-k 'not library_resumes')
 
 results-fault: $(EXPORTING) ## alarms on every measured fault log, train and public (SHORT=1: the abuse tests in train, as a test)
 	$(if $(SHORT),$(BIN)/python -m pytest -q -m slow tests/export/test_evaluate_fault.py,\

@@ -34,8 +34,10 @@ class Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
 
 
 class PackSpec(Struct):
-    """The pack of the plant, and how it speaks. period_s: between two sweeps."""
+    """The pack of the plant, and how it speaks. period_s: between two sweeps. plant: with pybamm, card is the name of one of its
+    parameter sets (chen2020, prada2013, ...), and the daemon gets the card that was fitted to it."""
 
+    plant: Literal["circuit", "pybamm"] = "circuit"
     card: str = "lg_hg2"
     cells: Annotated[int, Meta(ge=2, le=400)] = 16
     probes: Annotated[int, Meta(ge=1, le=400)] = 8

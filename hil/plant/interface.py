@@ -69,6 +69,13 @@ class PlantPack(Protocol):
     @property
     def time_s(self) -> float: ...
 
+    @property
+    def capacity_ah(self) -> float:
+        """Of a series group, when new."""
+
+    @property
+    def contactors(self) -> Contactor: ...
+
     def command(self, commands: Commands) -> None:
         """Holds until the next command."""
 

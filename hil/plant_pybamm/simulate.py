@@ -93,16 +93,9 @@ def simulate(
 def solve(cell_set: CellSet, time_s: Floats, cell_a: Floats, heat_w: Floats, ambient_c: Floats, soc: float, draw: Draw, deed: Deed) -> Run:
     """One pass: ``cell_a`` into the cell, ``heat_w`` into its body from outside."""
     pybamm = library()
-    found = values(cell_set)
-    found["Electrode width [m]"] = found["Electrode width [m]"] * draw.capacity
-    found["Cell volume [m3]"] = stack_m3(found)
-    found["Contact resistance [Ohm]"] = found["Contact resistance [Ohm]"] * draw.contact
     ambient_k = ambient_c + draw.warmer_k + KELVIN
-    found["Initial temperature [K]"] = found["Ambient temperature [K]"] = float(ambient_k[0])
-    found.set_initial_state(float(np.clip(soc + draw.soc, 0.0, 1.0)))
-    found["Upper voltage cut-off [V]"] += MARGIN_V
-    found["Lower voltage cut-off [V]"] -= MARGIN_V
-    model = pybamm.lithium_ion.SPMe({"thermal": "lumped", "cell geometry": "arbitrary", "contact resistance": "true"})
+    found = prepared(cell_set, draw, soc, float(ambient_k[0]))
+    model = cell_model()
     cooling_w_per_k = draw.cooling * heat_capacity_j_per_k(found) / HEAT_S
     faded = np.where(time_s >= deed.onset_s, deed.cooling, 1.0)
 
@@ -136,6 +129,24 @@ def solve(cell_set: CellSet, time_s: Floats, cell_a: Floats, heat_w: Floats, amb
         end = int(hot[0])
         run = replace(run, time_s=run.time_s[:end], voltage_v=run.voltage_v[:end], temperature_c=run.temperature_c[:end], whole=False)
     return run
+
+
+def cell_model() -> Any:
+    """Single particles with electrolyte, one temperature, tabs that warm it. Raises MissingExtra."""
+    return library().lithium_ion.SPMe({"thermal": "lumped", "cell geometry": "arbitrary", "contact resistance": "true"})
+
+
+def prepared(cell_set: CellSet, draw: Draw, soc: float, ambient_k: float) -> Any:
+    """The set's parameters for one cell that starts at ``soc`` and ``ambient_k``. Raises MissingExtra."""
+    found = values(cell_set)
+    found["Electrode width [m]"] = found["Electrode width [m]"] * draw.capacity
+    found["Cell volume [m3]"] = stack_m3(found)
+    found["Contact resistance [Ohm]"] = found["Contact resistance [Ohm]"] * draw.contact
+    found["Initial temperature [K]"] = found["Ambient temperature [K]"] = ambient_k
+    found.set_initial_state(float(np.clip(soc + draw.soc, 0.0, 1.0)))
+    found["Upper voltage cut-off [V]"] += MARGIN_V
+    found["Lower voltage cut-off [V]"] -= MARGIN_V
+    return found
 
 
 LAYERS = ("Negative current collector", "Negative electrode", "Separator", "Positive electrode", "Positive current collector")

@@ -13,13 +13,11 @@ from edgebms.inlet.frame import Frame
 from edgebms.telemetry.encode import Encoder
 from edgebms.vocabulary import Contactor
 from hil.plant.faults import KINDS
-from hil.plant.interface import Commands, Measured
-from hil.plant.live import LivePack
-from hil.plant.live import PackSpec as LivePackSpec
+from hil.plant.interface import Commands, Measured, PlantPack
 from hil.plant.loads import LOADS
-from hil.plant.sense import Schedule
 from hil.rig.foxbms import FoxBms
 from hil.rig.hardware import Emulator
+from hil.rig.plant import build
 from hil.rig.run_log import Truth
 from hil.rig.site import Orders
 from hil.scenario import PackSpec, PlantFault, Scenario
@@ -28,8 +26,6 @@ Floats = NDArray[np.float64]
 
 STEP_S = 1.0
 """The plant's longest step."""
-SWEEP_S = 0.1
-"""In which the BMS reads all its cells."""
 
 
 class Bench:
@@ -37,12 +33,7 @@ class Bench:
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         spec = self._spec = scenario.pack
-        schedule = Schedule.even(spec.period_s, spec.cells, spec.probes, min(SWEEP_S, spec.period_s))
-        self._pack = LivePack(
-            LivePackSpec(
-                spec.card, spec.cells, spec.probes, seed, spec.parallel, spec.soc, spec.ambient_c, cooled=spec.cooled, schedule=schedule
-            )
-        )
+        self._pack = build(spec, seed)
         self._wanted_a = load_a(scenario, self._pack.capacity_ah, np.random.default_rng([seed, 3]))
         places = [inject(self._pack, fault, i, spec) for i, fault in enumerate(scenario.faults)]
         self._shown_cell = next((cell for cell in places if cell >= 0), 0)
@@ -135,7 +126,7 @@ def load_a(scenario: Scenario, capacity_ah: float, rng: np.random.Generator) -> 
     return LOADS[load.kind](rng, seconds) * load.strength * capacity_ah
 
 
-def inject(live: LivePack, spec: PlantFault, number: int, pack: PackSpec) -> int:
+def inject(live: PlantPack, spec: PlantFault, number: int, pack: PackSpec) -> int:
     """Put a scenario's fault into the plant; its 0-based cell, -1 = none. Raises ConfigError for a kind that there is not."""
     where = f"faults[{number}]"
     row = KINDS.get(spec.kind)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hil.rig.link import End
+from hil.rig.plant import daemon_card
 from hil.scenario import Scenario
 
 PACK = "pack-1"
@@ -17,7 +18,7 @@ def config_text(scenario: Scenario, end: End, folder: Path) -> str:
         "[[pack]]",
         f'name = "{PACK}"',
         f'profile = "{pack.profile}"',
-        f'card = "{pack.card}"',
+        f'card = "{daemon_card(pack)}"',
         f"cells = {pack.told_cells or pack.cells}",
         f"probes = {pack.probes}",
         f"parallel = {pack.parallel}",

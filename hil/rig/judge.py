@@ -12,6 +12,7 @@ from itertools import pairwise
 from edgebms.cellcard import load_card
 from edgebms.decision.types import Alert, Decision
 from edgebms.vocabulary import Cause
+from hil.rig.plant import daemon_card
 from hil.rig.run_log import McuTold, RunLog, Truth
 from hil.scenario import AlertSpec, CommandSpec, Expect, McuSpec, Moment, Never, SentSpec
 
@@ -127,7 +128,7 @@ PLANT: dict[str, Callable[[Truth], bool]] = {
 def low_a(run: RunLog) -> float:
     """What a contactor may open at: 1.8 A (Battery-Emulator, PR 2713), or C/100 of a large pack."""
     pack = run.scenario.pack
-    return max(1.8, 0.01 * load_card(pack.card).capacity_ah * pack.parallel)
+    return max(1.8, 0.01 * load_card(daemon_card(pack)).capacity_ah * pack.parallel)
 
 
 def says(run: RunLog, spec: SentSpec, now_s: float) -> bool:
