@@ -55,7 +55,8 @@ class Bus:
         self._down_since_ns: int | None = clock.now_ns()
         self._heard_ns = clock.now_ns()
         self._own_ids: frozenset[tuple[int, bool]] = frozenset()
-        self._owner: object = None
+        self._claims: dict[object, frozenset[tuple[int, bool]]] = {}
+        self._claiming = threading.Lock()
         self._watched_ns: dict[tuple[int, bool], int | None] = {}
         self._taps: dict[tuple[int, bool], Callable[[Frame], None]] = {}
         self._echoes: deque[tuple[int, int, bytes]] = deque(maxlen=256)
@@ -81,13 +82,18 @@ class Bus:
 
     def claim(self, ids: Iterable[tuple[int, bool]], by: object = None) -> None:
         """(arbitration id, extended) that we send on this bus: seen from another node, sending stops for good. Frames
-        with these ids, our own echoes among them, are no telemetry. by: who sends them, for ``release``."""
-        self._own_ids, self._owner = frozenset(ids), by
+        with these ids, our own echoes among them, are no telemetry. by: who sends them; what others have claimed stays."""
+        own = frozenset(ids)
+        if self._claims.get(by) != own:
+            with self._claiming:
+                self._claims[by] = own
+                self._own_ids = frozenset().union(*self._claims.values())
 
     def release(self, by: object) -> None:
-        """``by`` sends no more; nothing happens where another has claimed since."""
-        if self._owner is by:
-            self._own_ids, self._owner = frozenset(), None
+        """``by`` sends no more."""
+        with self._claiming:
+            self._claims.pop(by, None)
+            self._own_ids = frozenset().union(*self._claims.values())
 
     def watch(self, key: tuple[int, bool]) -> int | None:
         """When a frame with this (arbitration id, extended) last came; None = not since the first call with it."""

@@ -131,6 +131,7 @@ class Mcu:
                 self._say(f"{type(error).__name__}: {error}")
         for bus in tuple(self._gateway.buses().values()):
             bus.untap(self._put)
+            bus.release(self)
         if self._freshness is not None:
             self._freshness.close()
 
@@ -163,6 +164,7 @@ class Mcu:
             self._heard.clear()
             self._carrier.line_opened()
             bus.tap(self._carrier.ids, self._put)
+            bus.claim(self._carrier.own_ids, self)
         return bus
 
     def _open_counter(self, now_ns: int) -> Freshness | None:

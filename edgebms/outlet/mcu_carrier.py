@@ -7,15 +7,16 @@ from typing import Protocol
 from edgebms.inlet.frame import Frame
 from edgebms.inlet.mcu import TO_OUTLET, as_frame, as_message
 from firmware_bridge.gateway import Mismatch, SerialGateway
-from firmware_bridge.gateway_can import HEARD, CanGateway
+from firmware_bridge.gateway_can import HEARD, SAID, CanGateway
 
 Ids = tuple[tuple[int, bool], ...]
 
 
 class Carrier(Protocol):
-    """ids: what it wants to hear. Times in ms on the gateway's clock."""
+    """ids: what it wants to hear. own_ids: what nobody else may send. Times in ms on the gateway's clock."""
 
     ids: Ids
+    own_ids: Ids
 
     def line_opened(self) -> None: ...
 
@@ -37,6 +38,7 @@ class SerialCarrier:
     """A ``Carrier``."""
 
     ids: Ids = TO_OUTLET
+    own_ids: Ids = ()
 
     def __init__(self, gateway: SerialGateway) -> None:
         self._gateway = gateway
@@ -57,6 +59,7 @@ class CanCarrier:
     """A ``Carrier``."""
 
     ids: Ids = tuple((identifier, False) for identifier in HEARD)
+    own_ids: Ids = tuple((identifier, False) for identifier in SAID)
     protection = 0
 
     def __init__(self, gateway: CanGateway) -> None:

@@ -77,6 +77,34 @@ def test_advice_over_can_is_signed_answered_and_ends_with_the_microcontroller(tm
         assert len(mcu.accepted) == count
 
 
+@pytest.mark.parametrize("identifier", [CAN_ID_ADVICE, CAN_ID_GATEWAY_HEARTBEAT])
+def test_another_gateways_advice_on_the_bus_ends_ours(tmp_path, identifier):
+    """Of an inverter's frames too, that another outlet sends there: the ids of both are claimed."""
+    key, more = outlet(tmp_path)
+    adapter = Adapter(tmp_path / "ttyUSB0")
+    mcu = CanMcu(adapter, key.secret)
+    others = []
+
+    def write(frames):
+        mcu.write([*frames, *others])
+
+    more += '[[outlet.can]]\nbus = "can0"\nkeep_alive_s = 0\n'
+    with Process(tmp_path, slcan_config(adapter.path, more=more, bus="transmit = true")) as daemon, Pack(write):
+        end_s = time.monotonic() + 20
+        while not mcu.accepted:
+            assert time.monotonic() < end_s, daemon.stderr()
+            time.sleep(0.02)
+        daemon.wait(lambda entry: seen(entry) and not faults(entry), since=len(daemon.decisions))
+        others.append(Frame(0, identifier, bytes(range(8))))
+        daemon.wait(lambda entry: "address_conflict.can0" in faults(entry), since=len(daemon.decisions))
+        others.clear()
+        time.sleep(0.5)  # what was under way has come
+        beats, accepted = len(mcu.beats), len(mcu.accepted)
+        time.sleep(1)
+        assert (len(mcu.beats), len(mcu.accepted)) == (beats, accepted)
+        assert f"another node sends our id {identifier:#x}" in daemon.stderr()
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

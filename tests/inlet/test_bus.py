@@ -264,6 +264,7 @@ def test_a_claim_ends_with_its_owner_and_not_with_another(sender):
         first, second = object(), object()
         live.bus.claim({(0x351, False)}, first)
         live.bus.claim({(0x351, False)}, second)
+        live.bus.claim({(0x3F0, False)}, object())
         live.bus.release(first)
         sender.send(message(0x351, b"theirs"))
         live.until(lambda: live.bus.conflict)
