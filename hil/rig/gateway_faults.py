@@ -18,12 +18,13 @@ from typing import Protocol
 from hil.errors import Missing, RigError
 from hil.rig.broker import Broker
 from hil.rig.process import DaemonProcess
+from hil.rig.unit import UnitDaemon
 
 
 class Host(Protocol):
     """What a gateway fault may touch. record: the daemon's record folder, where the scenario has one. broker: likewise."""
 
-    daemon: DaemonProcess
+    daemon: DaemonProcess | UnitDaemon
     folder: Path
     record: Path
     config: Path

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import select
 import socket
 import struct
+import tempfile
 import threading
+import time
 import tty
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from edgebms.inlet.frame import Frame
 from edgebms.rigclock import TIME_ID
@@ -211,10 +214,12 @@ class SocketCanEnd:
     def __init__(self, interface: str) -> None:
         import can
 
-        self._can, self._interface = can, interface
+        self._can = can
+        self._interface, self._held = hold(interface.split(","))
         try:
-            self._bus = can.Bus(interface="socketcan", channel=interface, ignore_config=True)
+            self._bus = can.Bus(interface="socketcan", channel=self._interface, ignore_config=True)
         except Exception as error:
+            self._held.close()
             raise Missing(
                 f"{interface}: {error}", where="link", mend="ip link add vcan0 type vcan; ip link set vcan0 up; or EDGEBMS_RIG_CAN=can0"
             ) from None
@@ -236,3 +241,19 @@ class SocketCanEnd:
 
     def close(self) -> None:
         self._bus.shutdown()
+        self._held.close()
+
+
+def hold(interfaces: list[str]) -> tuple[str, IO[bytes]]:
+    """The first of ``interfaces`` that no other scenario uses, waiting for one, and what to close when done: two scenarios
+    on one bus would hear each other."""
+    files = [(Path(tempfile.gettempdir()) / f"edgebms-rig-{name}.lock").open("ab") for name in interfaces]
+    while True:
+        for name, file in zip(interfaces, files, strict=True):
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                for other in files:
+                    if other is not file:
+                        other.close()
+                return name, file
+        time.sleep(0.05)

@@ -17,6 +17,7 @@ from edgebms.inlet.frame import Frame
 from edgebms.vocabulary import Contactor
 from hil.errors import Missing, RigError
 from hil.rig import gateway_faults
+from hil.rig import unit as unit_daemon
 from hil.rig.bench import Bench
 from hil.rig.broker import Broker
 from hil.rig.bus_faults import BusFaults
@@ -27,6 +28,7 @@ from hil.rig.machine import environment, small_disk
 from hil.rig.process import DaemonProcess
 from hil.rig.run_log import RunLog, Truth
 from hil.rig.site import Site
+from hil.rig.unit import UnitDaemon
 from hil.scenario import GatewayFault, McuFault
 
 if TYPE_CHECKING:
@@ -49,18 +51,27 @@ class Rig:
     """``run`` once. A ``Host`` for the gateway faults."""
 
     def __init__(
-        self, log: RunLog, folder: Path, package: Path | None = None, hardware: Path | None = None, board: BoardChoice | None = None
+        self,
+        log: RunLog,
+        folder: Path,
+        package: Path | None = None,
+        hardware: Path | None = None,
+        board: BoardChoice | None = None,
+        unit: str | None = None,
     ) -> None:
         """log: an empty one of the scenario and seed to run; what happens goes into it. package: a folder with another
         ``edgebms`` for the daemon, None = the rig's own. hardware: see ``hardware.py``; then all is on the machine's clock.
-        board: which microcontroller, None = the reference firmware under QEMU."""
+        board: which microcontroller, None = the reference firmware under QEMU. unit: the daemon is this systemd unit of an
+        installed package, on the machine's clock."""
         scenario, seed = log.scenario, log.seed
         self.log, self.scenario, self.folder = log, scenario, folder
-        self.record, self.config = folder / "record", folder / "gateway.toml"
+        self._unit, self._state = unit, folder if unit is None else unit_daemon.STATE
+        self.record = self._state / "record"
+        self.config = folder / "gateway.toml" if unit is None else unit_daemon.CONFIG
         self._rng = np.random.default_rng([seed, 1])
         self._bench = Bench(scenario, seed)
         self._hardware, self._board = hardware, board
-        self._realtime = scenario.realtime or hardware is not None
+        self._realtime = scenario.realtime or hardware is not None or unit is not None
         self._package = {} if package is None else {"PYTHONPATH": str(package)}
         self._bus_faults = BusFaults(scenario.bus, scenario.pack.period_s, self._rng)
         self._barrier = 0
@@ -79,17 +90,11 @@ class Rig:
                 stack.enter_context(small_disk(self.record))
             self._open()
             stack.callback(self._end.close)
-            text = config_text(self.scenario, self._end, self.folder)
+            text = config_text(self.scenario, self._end, self._state)
             if any(fault.kind in WITH_A_BROKER for fault in self.scenario.gateway):
                 self.broker = stack.enter_context(Broker(self.folder))
                 text = text.replace("{broker}", str(self.broker.port))
-            self.config.write_text(text)
-            self.daemon = DaemonProcess(
-                self.folder,
-                self.config,
-                rig_clock=not self._realtime,
-                environment=environment(self.scenario, self.folder) | self._package,
-            )
+            self.daemon = self._daemon(text)
             standing: dict[str, Callable[[], None]] = {}
             try:
                 self.daemon.wait_ready()
@@ -101,6 +106,14 @@ class Rig:
                 self._finish()
         self.log.wall_s = time.monotonic() - began_s
         return self.log
+
+    def _daemon(self, text: str) -> DaemonProcess | UnitDaemon:
+        """It, started with this configuration."""
+        if self._unit is not None:
+            return UnitDaemon(self._unit, text)
+        self.config.write_text(text)
+        more = environment(self.scenario, self.folder) | self._package
+        return DaemonProcess(self.folder, self.config, rig_clock=not self._realtime, environment=more)
 
     def _open(self) -> None:
         """The rig's end of the link, and the site behind it."""
@@ -162,6 +175,7 @@ class Rig:
 
     def _ask_time(self, now_s: float) -> int | None:
         """The newest barrier that the daemon says it has passed, None = it says nothing."""
+        assert isinstance(self.daemon, DaemonProcess)
         self._end.send([time_frame(self._ns(now_s))])
         barrier, wait_s = None, 0.1
         while (message := self.daemon.manager.receive(wait_s)) is not None:
@@ -216,6 +230,7 @@ class Rig:
                 self._end.send_raw(raw)
             self._end.send([*frames, time_frame(now_ns)])
             self._barrier += 2
+            assert isinstance(self.daemon, DaemonProcess)
             alive = self.daemon.wait_barrier(self._barrier)
         self.log.frames += [frame._replace(time_ns=round(now_s * 1e9)) for frame in frames]
         self.log.sent += [(now_s, frame) for frame in self._end.receive() if frame.arbitration_id not in self._bench.ids]

@@ -32,15 +32,16 @@ def run_one(
     package: Path | None = None,
     hardware: Path | None = None,
     board: BoardChoice | None = None,
+    unit: str | None = None,
 ) -> Result:
     """Run and judge one scenario. traces: where to write BLF, MF4 and NDJSON. kept: where a failed run's folder goes.
     package: a folder with another ``edgebms`` for the daemon. hardware: a physical pack emulator, see ``hardware.py``.
-    board: which microcontroller, for scenarios with link mcu."""
+    board: which microcontroller, for scenarios with link mcu. unit: the systemd unit that is the daemon."""
     with tempfile.TemporaryDirectory(prefix="edgebms-rig-") as name:
         folder = Path(name)
         log = RunLog(scenario, scenario.seed if seed is None else seed)
         try:
-            run = Rig(log, folder, package, hardware, board).run()
+            run = Rig(log, folder, package, hardware, board, unit).run()
         except Missing as error:
             if error.installable and os.environ.get("CI") == "true":
                 return Result(log, (Check("all that it needs is there", False, str(error)),))
@@ -69,6 +70,8 @@ def run_all(
     quiet: bool = False,
     hardware: Path | None = None,
     board: BoardChoice | None = None,
+    package: Path | None = None,
+    unit: str | None = None,
     told: Callable[[Result], None] | None = None,
 ) -> list[Result]:
     """Results in the scenarios' order. jobs: so many at once, 0 = one a core; those on the machine's own clock mostly
@@ -84,10 +87,10 @@ def run_all(
         futures = []
         with contextlib.ExitStack() as pools:
             parts = [(2 * jobs, [s for s in scenarios if s.realtime]), (jobs, [s for s in scenarios if not s.realtime])]
-            one = hardware is not None or (board is not None and board.port is not None)
+            one = hardware is not None or unit is not None or (board is not None and board.port is not None)
             for workers, wanted in [(1, list(scenarios))] if one else parts:  # there is one bench
                 pool = pools.enter_context(concurrent.futures.ProcessPoolExecutor(workers, mp_context=context))
-                futures += [pool.submit(run_one, scenario, seed, traces, kept, None, hardware, board) for scenario in wanted]
+                futures += [pool.submit(run_one, scenario, seed, traces, kept, package, hardware, board, unit) for scenario in wanted]
             for future in concurrent.futures.as_completed(futures):
                 result = future.result()
                 results[result.name] = result

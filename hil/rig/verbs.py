@@ -28,6 +28,11 @@ def add(verbs: Any) -> None:
     run.add_argument("--front-end", metavar="DEVICE", help="with --port: the port of its emulated front end")
     run.add_argument("--board-key", type=Path, metavar="FILE", help="its key file; default: the reference firmware's published key")
     run.add_argument("--elf", type=Path, metavar="FILE", help="an image for QEMU in place of the reference firmware's")
+    run.add_argument("--link", choices=["udp", "slcan", "socketcan"], help="in place of the scenarios' own, but for link mcu")
+    run.add_argument("--package", type=Path, metavar="DIR", help="the daemon is the edgebms in DIR, such as /usr/lib/edgebms")
+    run.add_argument(
+        "--unit", metavar="NAME", help="the daemon is this systemd unit of the installed package: root, real time (docs/hil.md)"
+    )
     run.add_argument("--quiet", action="store_true", help="no progress bar")
     run.set_defaults(func=run_verb)
     check = verbs.add_parser("check", help="parse scenarios, run nothing")
@@ -78,14 +83,18 @@ def cost(scenario: Any) -> float:
 
 
 def run_verb(args: argparse.Namespace) -> int:
+    import msgspec
+
     from edgebms import __version__
     from hil.rig.runner import run_all
 
     scenarios = selected(args)
+    if args.link is not None:
+        scenarios = [scenario if scenario.link == "mcu" else msgspec.structs.replace(scenario, link=args.link) for scenario in scenarios]
     wide = max((len(scenario.name) for scenario in scenarios), default=0)
     results = run_all(
         scenarios, jobs=args.jobs, seed=args.seed, traces=args.traces, kept=args.keep, hardware=args.hardware, board=board_of(args),
-        quiet=args.quiet or not sys.stderr.isatty(),
+        package=args.package, unit=args.unit, quiet=args.quiet or not sys.stderr.isatty(),
         told=lambda result: tell(result, wide),
     )  # fmt: skip
     if args.junit_xml is not None:
