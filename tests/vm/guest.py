@@ -28,13 +28,19 @@ def main():
 
         for check in checks.wanted(wanted):
             began_s = time.monotonic()
+            row = {"check": check.__name__, "asked": check.__doc__.split("\n")[0], "ok": True}
             try:
-                row = {"asked": check.__doc__.split("\n")[0], "found": check(out), "ok": True}
+                found = check(out)
+                row["found"] = found if isinstance(found, str) else ""
             except Wrong as error:
-                row = {"asked": check.__doc__.split("\n")[0], "found": str(error), "ok": False}
+                found, row = None, row | {"ok": False, "found": str(error)}
             except Exception:
-                row = {"asked": check.__doc__.split("\n")[0], "found": traceback.format_exc(), "ok": False}
-            tell(row | {"check": check.__name__, "seconds": round(time.monotonic() - began_s, 1)})
+                found, row = None, row | {"ok": False, "found": traceback.format_exc()}
+            if found is None or isinstance(found, str):
+                tell(row | {"seconds": round(time.monotonic() - began_s, 1)})
+            else:
+                for more in found:
+                    tell(more)
     (out / "daemon.log").write_text(log())
     (out / "done").write_text("")
 

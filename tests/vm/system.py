@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -17,8 +18,7 @@ GATEWAY = Path("/etc/edgebms/gateway.toml")
 SOCKET = "/run/edgebms/decisions.sock"
 PATIENCE_S = 120.0
 """An emulated processor is twenty times slower."""
-CLASSIC = struct.Struct("=IB3x8s")
-ERROR = 0x20000000
+CLASSIC, FD = struct.Struct("=IB3x8s"), struct.Struct("=IB3x64s")
 PACK = f"""[[pack]]
 name = "rack-1"
 profile = "edgebms"
@@ -135,7 +135,7 @@ def fault(decision, rule):
 
 
 class Bus:
-    """A node of its own on vcan0, by the kernel's raw socket."""
+    """A node of its own, by the kernel's raw socket; frames longer than 8 bytes are FD."""
 
     def __init__(self, channel="vcan0"):
         self._channel = channel
@@ -143,23 +143,26 @@ class Bus:
 
     def _open(self):
         sock = socket.socket(socket.AF_CAN, socket.SOCK_RAW, socket.CAN_RAW)
+        sock.setsockopt(socket.SOL_CAN_RAW, socket.CAN_RAW_FD_FRAMES, 1)
         sock.bind((self._channel,))
         return sock
 
     def send(self, frames):
-        """frames: (id with its flags, bytes)"""
+        """frames: (id with its flags, bytes). What an interface that is down or gone does not take is lost."""
         for code, data in frames:
-            packet = CLASSIC.pack(code, len(data), data)
-            for _ in range(100):
-                try:
-                    self._socket.send(packet)
-                    break
-                except OSError:  # full, down or gone: a real node goes on trying, too
-                    time.sleep(0.01)
-                    if not Path("/sys/class/net", self._channel, "ifindex").exists():
-                        continue
+            try:
+                self._socket.send((CLASSIC if len(data) <= 8 else FD).pack(code, len(data), data))
+            except OSError:
+                time.sleep(0.02)
+                with contextlib.suppress(OSError):
+                    fresh = self._open()
                     self._socket.close()
-                    self._socket = self._open()
+                    self._socket = fresh
+
+    def receive(self):
+        """The next frame's (id with its flags, bytes)."""
+        code, length, data = CLASSIC.unpack(self._socket.recv(CLASSIC.size))
+        return code, data[:length]
 
     def close(self):
         self._socket.close()
@@ -168,11 +171,11 @@ class Bus:
 class Pack:
     """A pack that sends a sweep each ``period_s`` through ``send(frames of edgebms.inlet.frame)``; its values may be changed."""
 
-    def __init__(self, send, period_s=0.2):
+    def __init__(self, send, period_s=0.2, profile="edgebms"):
         from edgebms.telemetry.encode import Encoder
 
         self._send, self._period_s = send, period_s
-        self._encoder = Encoder("edgebms", CELLS, PROBES, spacing_ns=0)
+        self._encoder = Encoder(profile, CELLS, PROBES, spacing_ns=0)
         self.volts, self.gas = [3.7] * CELLS, False
         self.sweeps = 0
         self._stop = threading.Event()
