@@ -14,6 +14,8 @@ from shared_data import ROOT, missing, needed
 
 HERE = Path(__file__).resolve().parent
 SOURCES = ROOT / "firmware_bridge" / "c"
+FIRMWARE = ("protection.c", "store.c")
+"""Of the reference firmware, what runs anywhere."""
 WARNINGS = [
     "-std=c99",
     "-pedantic",
@@ -46,7 +48,7 @@ def declarations(sources: Path = SOURCES) -> str:
         for header in ("stdint.h", "stdbool.h", "stddef.h"):
             (Path(folder) / header).write_text("")
         done = subprocess.run(
-            [tool("gcc", "gcc"), "-E", "-P", "-nostdinc", f"-I{folder}", f"-I{sources}", HERE / "shim.h"],
+            [tool("gcc", "gcc"), "-E", "-P", "-nostdinc", f"-I{folder}", f"-I{sources}", f"-I{sources / 'firmware'}", HERE / "shim.h"],
             check=True,
             capture_output=True,
             text=True,
@@ -57,8 +59,20 @@ def declarations(sources: Path = SOURCES) -> str:
 def build(folder: Path, kind: str, sources: Path = SOURCES) -> Path:
     """Compiles every file of the library with the shim into one shared object in ``folder``."""
     target = folder / "ebms.so"
-    files = [*sorted(sources.glob("ebms_*.c")), HERE / "shim.c"]
-    command = [tool("gcc", "gcc"), *WARNINGS, *KINDS[kind], "-fPIC", "-shared", f"-I{sources}", f"-I{HERE}", "-o", target, *files]
+    files = [*sorted(sources.glob("ebms_*.c")), *(sources / "firmware" / name for name in FIRMWARE), HERE / "shim.c"]
+    command = [
+        tool("gcc", "gcc"),
+        *WARNINGS,
+        *KINDS[kind],
+        "-fPIC",
+        "-shared",
+        f"-I{sources}",
+        f"-I{sources / 'firmware'}",
+        f"-I{HERE}",
+        "-o",
+        target,
+        *files,
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr)

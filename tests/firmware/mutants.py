@@ -1,4 +1,4 @@
-"""Mutants of the C library's safety rules (ebms_advice.c, ebms_contactor.c): each change must turn a test red. A survivor is listed, or
+"""Mutants of the safety rules in C (ebms_advice.c, ebms_contactor.c; the firmware's protection.c, store.c): each change must turn a test red. A survivor is listed, or
 explained in EQUIVALENT: a change that no behaviour can show."""
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import c_mcu  # noqa: E402, F401  imported here, once for all children
 from c_library import declarations  # noqa: E402
 
 SOURCES = HERE.parent.parent / "firmware_bridge" / "c"
-FILES = ("ebms_advice.c", "ebms_contactor.c")
+FILES = ("ebms_advice.c", "ebms_contactor.c", "firmware/protection.c", "firmware/store.c")
 SAMPLE, SHARE_MIN, TIMEOUT_S, BROKEN_CONTRACT = 40, 0.95, 60, 77
+TESTS = dict.fromkeys(FILES[:2], ("advice", "contactor")) | {FILES[2]: ("protection",), FILES[3]: ("store",)}
 OPERATORS = {
     " < ": [" <= ", " >= "], " <= ": [" < ", " > "], " > ": [" >= ", " <= "], " >= ": [" > ", " < "], " == ": [" != "], " != ": [" == "],
     " && ": [" || "], " || ": [" && "], " + ": [" - "], " - ": [" + "], "(!": ["("], " ? ": [" && 0 ? ", " || 1 ? "],
@@ -78,6 +79,7 @@ def compiled(folder: Path, source: Path) -> Path | None:
         "-fsanitize=bounds",
         "-fno-sanitize-recover=all",
         f"-I{SOURCES}",
+        f"-I{SOURCES / 'firmware'}",
         f"-I{HERE}",
         "-c",
         "-o",
@@ -87,15 +89,15 @@ def compiled(folder: Path, source: Path) -> Path | None:
     return target if subprocess.run(command, capture_output=True, check=False).returncode == 0 else None
 
 
-def tested(library: Path) -> bool:
-    """Whether the tests pass with ``library``, in a process of their own."""
+def tested(library: Path, source: str) -> bool:
+    """Whether the tests of ``source`` pass with ``library``, in a process of their own."""
     child = os.fork()
     if child == 0:
         with Path(os.devnull).open("w") as nothing:
             os.dup2(nothing.fileno(), 1)
             os.dup2(nothing.fileno(), 2)
         os.environ["EBMS_C_OPEN"] = str(library)
-        tests = [str(HERE / f"test_c_{name}.py") for name in ("advice", "contactor")]
+        tests = [str(HERE / f"test_c_{name}.py") for name in TESTS[source]]
         os._exit(int(pytest.main(["-q", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", *tests])))
     end = time.monotonic() + TIMEOUT_S
     while time.monotonic() < end:
@@ -117,22 +119,22 @@ def survives(subject: tuple[str, int, str, str]) -> bool | None:
     with tempfile.TemporaryDirectory() as place:
         lines = (SOURCES / name).read_text().split("\n")
         lines[number] = after
-        (Path(place) / name).write_text("\n".join(lines))
-        changed = compiled(Path(place), Path(place) / name)
+        source = Path(place) / Path(name).name
+        source.write_text("\n".join(lines))
+        changed = compiled(Path(place), source)
         if changed is None:
             return None
         others = [path for path in OBJECTS.glob("*.o") if path.name != changed.name]
         subprocess.run(["gcc", "-shared", "-fsanitize=undefined", "-o", Path(place) / "ebms.so", changed, *others], check=True)
-        return tested(Path(place) / "ebms.so")
+        return tested(Path(place) / "ebms.so", name)
 
 
 def main() -> int:
     os.environ["EBMS_C_DECLARATIONS"] = declarations()
-    for source in (*SOURCES.glob("ebms_*.c"), HERE / "shim.c"):
+    for source in (*SOURCES.glob("ebms_*.c"), *(SOURCES / name for name in FILES[2:]), HERE / "shim.c"):
         compiled(OBJECTS, source)
     subjects = [(name, *change) for name in FILES for change in changes((SOURCES / name).read_text())]
-    unchanged = (FILES[0], 0, "", (SOURCES / FILES[0]).read_text().split("\n")[0])
-    if not survives(unchanged):
+    if not all(survives((name, 0, "", (SOURCES / name).read_text().split("\n")[0])) for name in FILES):
         print("the tests fail without any change")
         return 1
     if "--short" in sys.argv:

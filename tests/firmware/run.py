@@ -51,18 +51,18 @@ def c_tests() -> list[str]:
 
 
 def coverage(short: bool) -> bool:
-    """Every line and branch of the library is taken by a test."""
+    """Every line and branch of the library, and of the firmware's protection and store, is taken by a test."""
     need("gcc", "gcc")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         done = subprocess.run(pytest_command(*c_tests()), env=os.environ | {"EBMS_C_KIND": "coverage", "EBMS_C_BUILD": name}, check=False)
-        notes = sorted(folder.glob("*ebms_*.gcno"))
+        notes = [path for path in sorted(folder.glob("*.gcno")) if "shim" not in path.name]
         subprocess.run(["gcov", "-b", "-j", *notes], cwd=folder, check=True, capture_output=True)
         missed, lines, branches = [], 0, 0
         for packed in sorted(folder.glob("*.gcov.json.gz")):
             for file in json.loads(gzip.decompress(packed.read_bytes()))["files"]:
                 path = Path(file["file"])
-                if not path.name.startswith("ebms_"):
+                if not path.name.startswith("ebms_") and path.name not in ("protection.c", "store.c"):
                     continue
                 for line in file["lines"]:
                     lines += 1
@@ -71,7 +71,7 @@ def coverage(short: bool) -> bool:
                     if not line["count"] or untaken:
                         missed.append(f"  {path.name}:{line['line_number']}: {untaken or 'not run'}")
     print(f"coverage: {lines} lines, {branches} branches, {len(missed)} lines with something untaken", *missed, sep="\n")
-    return done.returncode == 0 and not missed and lines > 400
+    return done.returncode == 0 and not missed and lines > 500
 
 
 def sanitizers(short: bool) -> bool:

@@ -16,6 +16,23 @@ uint32_t shim_stores;
 bool shim_store_works = true;
 void *shim_store_context;
 
+uint8_t shim_kept[512];
+uint32_t shim_power = UINT32_MAX;
+
+void store_put(size_t at, uint8_t byte)
+{
+    if (shim_power == 0u) {
+        return;
+    }
+    shim_power--;
+    shim_kept[at] = (shim_power == 0u) ? (uint8_t)(byte ^ 0x5Au) : byte;
+}
+
+uint8_t store_get(size_t at)
+{
+    return shim_kept[at];
+}
+
 void ebms_assert_failed(const char *file, uint32_t line)
 {
     (void)fprintf(stderr, "EBMS_REQUIRE %s:%u\n", file, (unsigned)line);

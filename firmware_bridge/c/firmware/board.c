@@ -1,4 +1,5 @@
 #include "board.h"
+#include "store.h"
 
 #define RING_BYTES 1024u /* a power of two */
 
@@ -115,6 +116,19 @@ bool board_pump(void)
         left = left || (from->in != from->out);
     }
     return left;
+}
+
+/* RAM that the start-up code leaves alone and that QEMU keeps over system_reset */
+static uint8_t kept_bytes[STORE_BYTES] __attribute__((section(".noinit")));
+
+void store_put(size_t at, uint8_t byte)
+{
+    kept_bytes[at] = byte;
+}
+
+uint8_t store_get(size_t at)
+{
+    return kept_bytes[at];
 }
 
 void board_reset(void)

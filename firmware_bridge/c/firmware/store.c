@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "ebms_frame.h"
+#include "ebms_port.h"
 
 typedef struct {
     kept values;
@@ -10,42 +11,60 @@ typedef struct {
     uint32_t crc;
 } copy;
 
-static copy copies[2] __attribute__((section(".noinit")));
+typedef char copy_has_its_size[(sizeof(copy) == STORE_COPY_BYTES) ? 1 : -1];
 
-static bool holds(const copy *one)
+/* Fetches a copy. True when it holds. */
+static bool fetch(uint32_t which, copy *one)
 {
-    return ebms_crc32((const uint8_t *)one, offsetof(copy, crc)) == one->crc;
+    uint8_t *to = (uint8_t *)one;
+    for (size_t i = 0u; i < sizeof *one; i++) {
+        to[i] = store_get((which * sizeof *one) + i);
+    }
+    return ebms_crc32(to, offsetof(copy, crc)) == one->crc;
 }
 
-static uint32_t newest(void)
+/* Fetches the newest copy that holds. False: none does. */
+static bool newest(uint32_t *which, copy *one)
 {
-    if (!holds(&copies[0])) {
-        return 1u;
+    copy other;
+    *which = 0u;
+    const bool first = fetch(0u, one);
+    if (!fetch(1u, &other)) {
+        return first;
     }
-    if (!holds(&copies[1])) {
-        return 0u;
+    if ((!first) || ((int32_t)(other.number - one->number) > 0)) {
+        *which = 1u;
+        *one = other;
     }
-    return ((int32_t)(copies[1].number - copies[0].number) > 0) ? 1u : 0u;
+    return true;
 }
 
 bool store_read(kept *values)
 {
-    const copy *one = &copies[newest()];
-    if (!holds(one)) {
+    uint32_t which;
+    copy one;
+    EBMS_REQUIRE(values != NULL);
+    if (!newest(&which, &one)) {
         return false;
     }
-    *values = one->values;
+    *values = one.values;
     return true;
 }
 
 bool store_write(const kept *values)
 {
-    const uint32_t last = newest();
-    copy *one = &copies[1u - last];
-    const uint32_t number = holds(&copies[last]) ? (copies[last].number + 1u) : 1u;
-    (void)memset(one, 0, sizeof *one);
-    one->values = *values;
-    one->number = number;
-    one->crc = ebms_crc32((const uint8_t *)one, offsetof(copy, crc));
-    return holds(one) && (newest() == (1u - last));
+    uint32_t last;
+    copy one;
+    copy back;
+    EBMS_REQUIRE(values != NULL);
+    const uint32_t number = newest(&last, &one) ? (one.number + 1u) : 1u;
+    (void)memset(&one, 0, sizeof one);
+    one.values = *values;
+    one.number = number;
+    one.crc = ebms_crc32((const uint8_t *)&one, offsetof(copy, crc));
+    const uint8_t *bytes = (const uint8_t *)&one;
+    for (size_t i = 0u; i < sizeof one; i++) {
+        store_put(((1u - last) * sizeof one) + i, bytes[i]);
+    }
+    return newest(&last, &back) && (memcmp(&back, &one, sizeof one) == 0);
 }
