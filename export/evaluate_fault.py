@@ -20,7 +20,7 @@ from edgebms.cellcard import load_card
 from edgebms.errors import EdgebmsError, LogError
 from export.fault_kept import Kept
 from export.fault_logs import KNOWN_FAULTY, FaultLog, find_logs, read_fault_log
-from export.fault_methods import KNOWN, METHODS
+from export.fault_methods import KNOWN, METHODS, USUAL
 from export.fault_score import replayed, scored
 
 PERIOD_S = 1.0
@@ -33,7 +33,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "data", nargs="+", type=Path, metavar="DATA", help="files in Battery Data Format, or folders of them, with tests.csv"
     )
-    parser.add_argument("--methods", default=",".join(METHODS), help=f"comma-separated, of {', '.join(KNOWN)}")
+    parser.add_argument("--methods", default=",".join(USUAL), help=f"comma-separated, of {', '.join(KNOWN)}")
     parser.add_argument(
         "--period",
         type=float,

@@ -51,7 +51,16 @@ def limits(pack: PackConfig) -> PackLine:
     return line
 
 
-METHODS: dict[str, Callable[[PackConfig], PackLine]] = {"limits": limits, "guard": guard}
+def student(pack: PackConfig) -> PackLine:
+    """The guard and the reasoning student that ships, as a gateway runs them. Raises ModelError where there is none."""
+    config = Config(pack=(pack,), site=Site(kind=SiteKind.GRID_TIED), students=Students(state="", reasoner="reasoner"))
+    line = build_lines(config, ask_inline)[pack.name]
+    line.pipeline.estimator = FirstStateOnly(line.pipeline.estimator)  # type: ignore[assignment]
+    return line
+
+
+METHODS: dict[str, Callable[[PackConfig], PackLine]] = {"limits": limits, "guard": guard, "student_int8": student}
+USUAL = ("limits", "guard")
 KNOWN = (
     *METHODS,
     "student_int8",

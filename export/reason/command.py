@@ -1,6 +1,6 @@
 """``python -m export reason STAGE``: the reasoner's recipe, one stage a command; each goes on where it was broken off.
 
-In order: corpus, oracle, fixed, trees, student, thresholds. ``python -m export evaluate reason`` prints the tables.
+In order: corpus, oracle, fixed, trees, student, teacher. ``python -m export evaluate reason`` prints the tables.
 """
 
 from __future__ import annotations
@@ -38,13 +38,21 @@ def add_parser(subparsers: Any) -> None:
     student = stages.add_parser("student", help="the student that ships, from the oracle's interrogations")
     student.add_argument("--steps", type=int, default=None, help="in place of the recipe's")
     student.add_argument("--fixed", action="store_true", help="the same student on the fixed eight, for comparison; nothing is shipped")
+    student.add_argument("--of-teacher", action="store_true", help="from the teacher's traces that came out right, not the oracle's")
     student.add_argument("--name", default="reasoner", help="of the model's files")
     student.add_argument("--models", type=Path, default=Path("models"), help="folder to write to")
     student.set_defaults(func=run_student)
-    for stage in (made, oracle, fixed, trees, student):
+    taught = stages.add_parser("teacher", help="mini-R1: cold start and GRPO; or how well a language model does (--teacher)")
+    taught.add_argument("--teacher", default=None, metavar="NAME", help="hf:PATH or openai:URL in place of our own")
+    taught.add_argument("--steps", type=int, default=None, help="of the cold start, in place of the recipe's")
+    taught.add_argument("--grpo", type=int, default=150, help="steps of GRPO")
+    taught.set_defaults(func=run_teacher)
+    for stage in (student, taught):
+        stage.add_argument("--traces", type=int, default=4000, help="instants that a teacher is asked about at a time")
+    for stage in (made, oracle, fixed, trees, student, taught):
         stage.add_argument("--corpus", type=Path, default=corpus.FOLDER, help="folder of the corpus")
         stage.add_argument("--runs", type=Path, default=RUNS, help="folder of what is between")
-    for stage in (oracle, trees, student):
+    for stage in (oracle, trees, student, taught):
         stage.add_argument("--use", type=int, default=None, metavar="PACKS", help="train on the first so many packs only")
 
 
@@ -112,18 +120,81 @@ def run_trees(args: argparse.Namespace) -> int:
 
 def run_student(args: argparse.Namespace) -> int:
     need("torch", "transformers")
-    from export.reason import oracle, sft, student_model, traces
+    from export.reason import oracle, sft, student_model
 
     rows = corpus.load(args.corpus, "train", args.use)
     recipe = sft.SftRecipe() if args.steps is None else sft.SftRecipe(steps=args.steps)
-    centres = traces.fitted_bins(rows)
+    centres = centres_of(args)
     knows = oracle.read(args.runs / "oracle.pt")
     fixed = fixed_of(args.runs) if args.fixed else None
-    name = "student_fixed" if args.fixed else "student"
-    model = sft.train(rows, knows, centres.astype(np.float32), sft.NANO, recipe, args.runs / f"{name}.pt", fixed)
+
+    def lessons(rng: np.random.Generator) -> Any:
+        if args.of_teacher:
+            return teacher_lessons(args, rows, rng)
+        return sft.rolled(knows, rows, recipe.epsilon, rng, fixed)
+
+    name = "student_fixed" if args.fixed else "student_of_teacher" if args.of_teacher else "student"
+    model = sft.train(lambda: sft.qwen2(sft.NANO), lessons, centres.astype(np.float32), recipe, args.runs / f"{name}.pt", fixed is None)
     if args.fixed:
-        np.save(args.runs / "fixed_bins.npy", centres)
         return 0
     check = corpus.load(args.corpus, "validation")
     student_model.ship(args.models, args.runs, args.name, model, centres, knows, rows, check, recipe)
+    return 0
+
+
+def centres_of(args: argparse.Namespace) -> Any:
+    """The bins, fitted once on what training saw."""
+    from export.reason import traces
+
+    path = args.runs / "bins.npy"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, traces.fitted_bins(corpus.load(args.corpus, "train", args.use)))
+    return np.load(path)
+
+
+def run_teacher(args: argparse.Namespace) -> int:
+    need("torch", "transformers")
+    if args.teacher:
+        return run_text_teacher(args)
+    from export.reason import oracle, sft, teacher
+
+    rows = corpus.load(args.corpus, "train", args.use)
+    centres = centres_of(args).astype(np.float32)
+    knows = oracle.read(args.runs / "oracle.pt")
+    cold = sft.SftRecipe(steps=args.steps or 1500, rate=1.5e-3)
+    start = sft.train(
+        teacher.deepseek_v3, lambda rng: sft.rolled(knows, rows, cold.epsilon, rng), centres, cold, args.runs / "teacher_cold.pt"
+    )
+    model = teacher.deepseek_v3()
+    model.load_state_dict(start.state_dict())
+    curve = teacher.grpo(model, start, rows, centres, teacher.GrpoRecipe(steps=args.grpo), args.runs / "teacher_grpo.pt")
+    (args.runs / "grpo_curve.json").write_text(json.dumps(curve, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def teacher_lessons(args: argparse.Namespace, rows: Any, rng: np.random.Generator) -> Any:
+    """Traces of the teacher that came out right."""
+    import torch
+
+    from export.reason import teacher
+
+    model = teacher.deepseek_v3()
+    model.load_state_dict(torch.load(args.runs / "teacher_grpo.pt", weights_only=True)["model"])
+    some = rows[rng.permutation(len(rows))[: args.traces]]
+    traces, share = teacher.accepted(model.eval(), some, centres_of(args).astype(np.float32), teacher.GrpoRecipe(), 2, rng)
+    print(f"rejection sampling: {100 * share:.1f} % of {len(some)} instants have a trace that came out right", flush=True)
+    return traces
+
+
+def run_text_teacher(args: argparse.Namespace) -> int:
+    """How well a language model interrogates, and how many of its traces could teach."""
+    from export.reason import text_teacher
+
+    rows = corpus.load(args.corpus, "train", args.use)
+    some = rows[np.random.default_rng(0).permutation(len(rows))[: args.traces]]
+    _, tally = text_teacher.interviews(text_teacher.open_teacher(args.teacher), some)
+    print(tally)
+    for why, count in tally.invalid.most_common():
+        print(f"  {count} x {why}")
     return 0

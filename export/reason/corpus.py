@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -25,8 +26,11 @@ from hil.plant.episodes import Episode, Mix, Plan, run_batch
 from hil.plant.faults import FAULTS, LOOK_ALIKES
 
 FOLDER = Path("build") / "reason-corpus"
-SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74}
-"""validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it."""
+SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75}
+"""validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it. pybamm: packs
+of the other simulator, a day each; reported, nothing is chosen on it either."""
+PYBAMM_PACKS = 8
+"""Of a batch; PyBaMM simulates each faulty cell anew, in seconds."""
 INSTANTS = 5
 FIRST_S = 300.0
 PACKS_A_BATCH = 1000
@@ -90,6 +94,8 @@ def even_kinds() -> tuple[str, ...]:
 def plan_of(split: str) -> Plan:
     """Three in ten packs stay healthy, half of them look-alikes."""
     plan = Plan(seed=SEEDS[split], mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=even_kinds()))
+    if split == "pybamm":
+        return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
     return replace(plan, ranges=WIDER) if split == "wider" else plan
 
 
@@ -120,10 +126,22 @@ def rows_of(found: Extracted, episode: Episode) -> NDArray[np.void]:
 def make_batch(split: str, batch: int) -> NDArray[np.void]:
     plan = plan_of(split)
     found = []
-    for episode in run_batch(plan, batch, batch * PACKS_A_BATCH):
+    for episode in pybamm_batch(plan, batch) if split == "pybamm" else run_batch(plan, batch, batch * PACKS_A_BATCH):
         rng = np.random.default_rng([plan.seed, episode.number, 0x1D])
         found.append(rows_of(extract(episode, instants(rng, episode)), episode))
     return np.concatenate(found)
+
+
+def pybamm_batch(plan: Plan, batch: int) -> Iterator[Episode]:
+    """Packs of day ``batch`` of PyBaMM's library and those behind it. Raises LogError where there is no library."""
+    from hil.plant_pybamm.episodes import episode
+    from hil.plant_pybamm.library import FOLDER as LIBRARY
+    from hil.plant_pybamm.library import days_of, read_day
+
+    days = days_of(LIBRARY)
+    for place in range(PYBAMM_PACKS):
+        at = batch * PYBAMM_PACKS + place
+        yield episode(plan, read_day(days[at % len(days)]), at)
 
 
 def make(folder: Path, split: str, packs: int) -> int:
@@ -169,7 +187,11 @@ def load(folder: Path, split: str, packs: int | None = None) -> NDArray[np.void]
 
 def weights(rows: NDArray[np.void]) -> NDArray[np.float64]:
     """(n,) of mean 1: three tenths healthy, every other cause that is there alike."""
-    cause = rows["cause"].astype(int)
+    return weights_of(rows["cause"].astype(np.intp))
+
+
+def weights_of(cause: NDArray[np.intp]) -> NDArray[np.float64]:
+    """As ``weights``, of causes (n,) by their place in CAUSES."""
     counts = np.bincount(cause, minlength=len(CAUSES)).astype(float)
     there = counts > 0
     healthy = CAUSES.index(Cause.HEALTHY)

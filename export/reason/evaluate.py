@@ -116,7 +116,7 @@ def fixed_student(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said
     from export.reason import oracle, sft, traces
 
     model = sft.read(args.runs / "student_fixed.pt")
-    centres = np.load(args.runs / "fixed_bins.npy").astype(np.float32)
+    centres = np.load(args.runs / "bins.npy").astype(np.float32)
     knows, fixed = oracle.read(args.runs / "oracle.pt"), fixed_of(args.runs)
 
     def say(rows: NDArray[np.void]) -> Said:

@@ -54,6 +54,11 @@ class Extracted:
 
 @lru_cache(maxsize=64)
 def card_of(name: str) -> CellCard:
+    """A card by its name in the catalogue, or of a PyBaMM pack by its file's name."""
+    if name.endswith(".toml"):
+        from hil.plant_pybamm.characterise import CARDS
+
+        return load_card(str(CARDS / name))
     return load_card(name)
 
 

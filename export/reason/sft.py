@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -122,34 +123,41 @@ def draw(traces: Traces, places: NDArray[np.intp], rng: np.random.Generator) -> 
 
 
 def train(
-    rows: NDArray[np.void], oracle: Oracle, centres: Singles, shape: Shape, recipe: SftRecipe, kept: Path, fixed: list[int] | None = None
+    fresh: Callable[[], Any],
+    lessons: Callable[[np.random.Generator], Traces],
+    centres: Singles,
+    recipe: SftRecipe,
+    kept: Path,
+    ask: bool = True,
 ) -> Any:
-    """The trained model, in eval mode; goes on from ``kept`` where it was broken off. fixed: these questions of every pack, for comparison."""
+    """The trained model, in eval mode; goes on from ``kept`` where it was broken off. fresh: makes the model; lessons: makes the traces, anew
+    now and then. ask: False = the questions are given, only the verdict is learnt."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(1)
-    model = qwen2(shape)
+    model = fresh()
     optimiser = torch.optim.AdamW(model.parameters(), lr=recipe.rate, weight_decay=0.01, betas=(0.9, 0.98))
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.05)
     first = 0
     if kept.is_file():
         state = torch.load(kept, weights_only=True)
-        if state["recipe"] == asdict(recipe) and state["rows"] == len(rows):
+        if state["recipe"] == asdict(recipe):
             model.load_state_dict(state["model"])
             optimiser.load_state_dict(state["optimiser"])
             plan.load_state_dict(state["plan"])
             first = state["step"]
-    weight = corpus.weights(rows)
-    cumulative = np.cumsum(weight / weight.sum())
     traces: Traces | None = None
+    cumulative = np.zeros(0)
     started_s, shown = time.monotonic(), np.zeros(3)
     for step in range(first, recipe.steps):
         if traces is None or step % recipe.fresh_every == 0:
-            traces = rolled(oracle, rows, recipe.epsilon, np.random.default_rng([recipe.seed, step // recipe.fresh_every, 1]), fixed)
+            traces = lessons(np.random.default_rng([recipe.seed, step // recipe.fresh_every, 1]))
+            cumulative = np.cumsum(corpus.weights_of(traces.cause))
+            cumulative /= cumulative[-1]
         rng = np.random.default_rng([recipe.seed, step, 2])
-        places = np.searchsorted(cumulative, rng.random(recipe.batch)).clip(0, len(rows) - 1)
+        places = np.searchsorted(cumulative, rng.random(recipe.batch)).clip(0, len(traces) - 1)
         some, length, said_cause = draw(traces, places, rng)
         wanted, said = targets(some, length, said_cause)
-        if fixed is not None:
+        if not ask:
             wanted.queries_weight[:] = 0.0
         loss, parts = loss_of(logits_of(model, inputs(some, centres, length, said)), wanted, length, recipe)
         optimiser.zero_grad()
@@ -158,11 +166,11 @@ def train(
         optimiser.step()
         plan.step()
         shown += parts
-        if (step + 1) % 200 == 0:
-            told = ", ".join(f"{name} {value:.3f}" for name, value in zip(("causes", "questions", "words"), shown / 200, strict=True))
-            print(f"student {step + 1}: {told} nat, {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)
+        if (step + 1) % 100 == 0:
+            told = ", ".join(f"{name} {value:.3f}" for name, value in zip(("causes", "questions", "words"), shown / 100, strict=True))
+            print(f"{kept.stem} {step + 1}: {told} nat, {time.monotonic() - started_s:.0f} s", file=sys.stderr, flush=True)
             shown[:] = 0.0
-            save(kept, model, recipe, optimiser=optimiser.state_dict(), plan=plan.state_dict(), step=step + 1, rows=len(rows))
+            save(kept, model, recipe, optimiser=optimiser.state_dict(), plan=plan.state_dict(), step=step + 1)
     return model.eval()
 
 

@@ -111,7 +111,7 @@ def ship(
     check: NDArray[np.void],
     recipe: SftRecipe,
 ) -> None:
-    """In ``folder`` ``name.onnx`` (int8), its card, and the stock checkpoint in ``name/``; in ``runs`` the float graph. check: validation rows, which set the
+    """In ``folder`` ``name.onnx`` (int8), its card, in ``runs`` the float graph and the stock checkpoint (folder ``name``). check: validation rows, which set the
     confidences and thresholds."""
     shape = sft.shape_of(model)
     graph = decoder_graph(sft.weights_of(model), shape, name)
@@ -138,7 +138,7 @@ def ship(
         card = common | set_on(check, heard) | {"form": form, "validation": {k: str(v) for k, v in figures(check, heard).items()}}
         model_card.write(folder if label == name else runs, label, data, card)
         print(f"{label}: {card['validation']}", flush=True)
-    save_checkpoint(model, folder / name)
+    save_checkpoint(model, runs / name)
 
 
 def set_on(check: NDArray[np.void], heard: Said) -> dict[str, Any]:

@@ -18,14 +18,14 @@ def card(name):
 
 def test_the_manifest_lists_every_model_with_its_hash():
     manifest = json.loads((model_folder() / "manifest.json").read_text())
-    assert sorted(manifest) == sorted(path.stem for path in model_folder().glob("*.onnx")) == sorted(NAMES)
+    assert sorted(manifest) == sorted(path.stem for path in model_folder().glob("*.onnx")) == sorted((*NAMES, "reasoner"))
     for name, entry in manifest.items():
         model = (model_folder() / f"{name}.onnx").read_bytes()
         assert entry == {"kind": card(name)["kind"], "bytes": len(model), "sha256": hashlib.sha256(model).hexdigest()}
 
 
 def test_all_models_together_are_small():
-    assert sum(path.stat().st_size for path in model_folder().iterdir()) < 10e6
+    assert sum(path.stat().st_size for path in model_folder().iterdir() if path.is_file()) < 10e6
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -38,6 +38,13 @@ def test_a_card_names_data_licences_seeds_and_what_was_held_out(name):
         assert source in notice and entry["licence"] and entry["source"].rsplit("doi ", 1)[1] in notice
     assert told["held_out"] and all(log.endswith(HELD_OUT) for log in told["held_out"])
     assert {row["seed"] for row in told["held_out_table"] if "seed" in row} == set(told["seeds"])
+
+
+def test_the_reasoners_card_names_its_only_source():
+    told = card("reasoner")
+    assert list(told["data"]) == ["plant_circuit"] and "plant_circuit" in (model_folder() / "NOTICE").read_text()
+    assert told["seed"] == told["recipe"]["seed"] and set(told["corpus"]["seeds"]) >= {"train", "validation", "held_out"}
+    assert told["form"].startswith("int8")
 
 
 def test_the_float_form_is_the_int8_forms_twin():
