@@ -86,7 +86,7 @@ test-mutation: $(TESTING) ## guard/: each change to its source is noticed by a t
 	$(BIN)/python tests/mutation/run.py $(if $(SHORT),--short)
 
 test-firmware: $(TESTING) ## the microcontroller's C library (coverage, sanitizers, mutants, fuzzing, sizes, MISRA findings) and its image under QEMU (SHORT=1)
-	$(BIN)/python tests/firmware/run.py $(if $(SHORT),--short)
+	$(BIN)/python tests/firmware/run.py $(if $(SHORT),--short,--write docs/results-firmware.md)
 
 test-deb: $(TESTING) ## the Debian package in a Debian of its own: install, run, upgrade, rollback, purge, with systemd and without (root; RELEASE=deb13)
 	RELEASE=$(RELEASE) $(BIN)/python -m pytest -q -m slow tests/packaging/test_debian_package.py $(if $(SHORT),-k 'not cut_off')

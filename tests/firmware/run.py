@@ -1,7 +1,7 @@
 """``make test-firmware``: the C library's coverage, sanitizers, mutants, fuzzing, sizes and checks, and the image under QEMU.
 
 ``--short``: a sample of the mutants, 15 s of fuzzing, the shorter tests of the image. Parts may be named: ``run.py coverage sizes``.
-Exit status 1 when a part fails. A missing tool skips its part; in CI it fails.
+``--write FILE``: the figures as a section of FILE. Exit status 1 when a part fails. A missing tool skips its part; in CI it fails.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
 ROOT = HERE.parent.parent
 SOURCES = ROOT / "firmware_bridge" / "c"
 FINDINGS = SOURCES / "cppcheck.txt"
@@ -30,6 +31,10 @@ SANITIZERS = {
     "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
     "PYTHONMALLOC": "malloc",
 }
+
+
+FIGURES: dict[str, str] = {}
+"""Of each part, what goes into the table."""
 
 
 class Skipped(Exception):
@@ -44,6 +49,14 @@ def need(tool: str, package: str) -> str:
 
 def pytest_command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+
+
+def passed(part: str, command: list[str], environment: Mapping[str, str]) -> bool:
+    """Whether pytest's tests pass; how many goes into the figures."""
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="")
+    FIGURES[part] = re.sub(r" in [\d.]+s.*", "", done.stdout.strip().splitlines()[-1]) + " of the tests" if done.stdout.strip() else "?"
+    return done.returncode == 0
 
 
 def c_tests() -> list[str]:
@@ -70,7 +83,8 @@ def coverage(short: bool) -> bool:
                     untaken = sum(branch["count"] == 0 for branch in line["branches"])
                     if not line["count"] or untaken:
                         missed.append(f"  {path.name}:{line['line_number']}: {untaken or 'not run'}")
-    print(f"coverage: {lines} lines, {branches} branches, {len(missed)} lines with something untaken", *missed, sep="\n")
+    FIGURES["coverage"] = f"{lines} lines, {branches} branches, {len(missed)} lines with something untaken"
+    print(f"coverage: {FIGURES['coverage']}", *missed, sep="\n")
     return done.returncode == 0 and not missed and lines > 500
 
 
@@ -80,13 +94,16 @@ def sanitizers(short: bool) -> bool:
     preload = subprocess.run([gcc, "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
     environment = os.environ | SANITIZERS | {"EBMS_C_KIND": "sanitized", "LD_PRELOAD": preload}
     with tempfile.TemporaryDirectory() as folder:
-        return subprocess.run(pytest_command(*c_tests()), env=environment | {"EBMS_C_BUILD": folder}, check=False).returncode == 0
+        return passed("sanitizers", pytest_command(*c_tests()), environment | {"EBMS_C_BUILD": folder})
 
 
 def mutants(short: bool) -> bool:
     """Changes to the safety rules are noticed by a test."""
     command = [sys.executable, HERE / "mutants.py", *(["--short"] if short else [])]
-    return subprocess.run(command, check=False).returncode == 0
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="")
+    FIGURES["mutants"] = "; ".join(line.strip() for line in done.stdout.splitlines()).removeprefix("mutants: ")
+    return done.returncode == 0
 
 
 def fuzz(short: bool) -> bool:
@@ -111,7 +128,8 @@ def fuzz(short: bool) -> bool:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     runs = re.search(r"number_of_executed_units: (\d+)", done.stderr)
     edges = re.findall(r"cov: (\d+)", done.stderr)
-    print(f"fuzz: {seconds} s, {runs[1] if runs else '?'} runs, {edges[-1] if edges else '?'} edges, exit status {done.returncode}")
+    FIGURES["fuzz"] = f"{seconds} s, {runs[1] if runs else '?'} runs, {edges[-1] if edges else '?'} edges, exit status {done.returncode}"
+    print(f"fuzz: {FIGURES['fuzz']}")
     if done.returncode:
         print(done.stderr[-3000:])
     return done.returncode == 0 and runs is not None and int(runs[1]) > 1000
@@ -132,6 +150,7 @@ def sizes(short: bool) -> bool:
             state = subprocess.run(["arm-none-eabi-size", "state.o"], cwd=folder, capture_output=True, text=True, check=True).stdout
         flash, ram = int(done.stdout.split("\n")[-2].split()[0]), int(state.split("\n")[1].split()[2])
         print(f"{cpu}, -Os\n" + re.sub(r"(?m)\S*/", "", done.stdout) + f"state of one link, one CAN and the contactors: {ram} bytes of RAM")
+        FIGURES[f"sizes, {cpu}"] = f"{flash} bytes of flash (at most {FLASH_BYTES_MAX}), {ram} of RAM (at most {RAM_BYTES_MAX})"
         ok = ok and flash <= FLASH_BYTES_MAX and ram <= RAM_BYTES_MAX
     return ok
 
@@ -151,7 +170,8 @@ def findings(short: bool) -> bool:
     if os.environ.get("WRITE"):
         FINDINGS.write_text(f"{head}\n\n{table}")
         kept = table
-    print(f"cppcheck: {sum(counts.values())} findings of {len(rules(table))} rules")
+    FIGURES["findings"] = f"{sum(counts.values())} of {len(rules(table))} rules, as in firmware_bridge/c/cppcheck.txt"
+    print(f"cppcheck: {FIGURES['findings']}")
     for line in sorted(set(table.splitlines()) ^ set(kept.splitlines())):
         print(("  new: " if line in table.splitlines() else "  gone: ") + line)
     version = subprocess.run([cppcheck, "--version"], capture_output=True, text=True, check=True).stdout.split()[1]
@@ -168,7 +188,7 @@ def emulated(short: bool) -> bool:
     need("qemu-system-arm", "qemu-system-arm")
     need("arm-none-eabi-gcc", "gcc-arm-none-eabi")
     marks = ["-m", "not slow"] if short else []
-    return subprocess.run(pytest_command(*map(str, sorted(HERE.glob("test_emulated_*.py"))), *marks), check=False).returncode == 0
+    return passed("emulated", pytest_command(*map(str, sorted(HERE.glob("test_emulated_*.py"))), *marks), os.environ)
 
 
 PARTS: dict[str, Callable[[bool], bool]] = {
@@ -176,10 +196,37 @@ PARTS: dict[str, Callable[[bool], bool]] = {
 }  # fmt: skip
 
 
+SAYS = {
+    "sizes": "flash and RAM of the library on two cores, `-Os`",
+    "findings": "cppcheck with its MISRA rules",
+    "coverage": "lines and branches of the library, and of the firmware's protection and store",
+    "sanitizers": "the same tests under ASan and UBSan",
+    "mutants": "changes to the safety rules: advice, contactors, protection, store (at least 95 % must be noticed)",
+    "fuzz": "libFuzzer over bytes of the line and of CAN",
+    "emulated": "the image under QEMU, alone and with the daemon",
+}
+
+
+def write(page: Path, outcome: Mapping[str, str]) -> None:
+    from results_section import put
+
+    head = "Written by `make test-firmware`. The scenarios with the firmware in the loop: [results-rig.md](results-rig.md), those named `mcu_`.\n"
+    lines = ["| part | what | outcome | figures |", "|---|---|---|---|"]
+    for part, word in outcome.items():
+        said = [
+            name.removeprefix("sizes, ") + ": " + text if name != part else text
+            for name, text in FIGURES.items()
+            if name.split(",")[0] == part
+        ]
+        lines.append(f"| {part} | {SAYS[part]} | {word} | {'; '.join(said)} |")
+    put(page, "The C library and the image", head + "\n" + "\n".join(lines))
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], default=[])
     parser.add_argument("--short", action="store_true")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     given = parser.parse_args()
     outcome = {}
     for name in given.parts or PARTS:
@@ -193,6 +240,8 @@ def main() -> int:
         outcome[name] = word
         print(f"== {name}: {word}, {time.monotonic() - began:.0f} s", flush=True)
     print(", ".join(f"{name} {word}" for name, word in outcome.items()))
+    if given.write:
+        write(given.write, outcome)
     return int("FAILED" in outcome.values())
 
 

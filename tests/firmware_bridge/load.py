@@ -20,6 +20,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).res
 import numpy as np  # noqa: E402
 from adapter import Process  # noqa: E402
 from mcu_model import Line, Mcu  # noqa: E402
+from results_section import put  # noqa: E402
 
 from firmware_bridge.codes import Verdict  # noqa: E402
 from firmware_bridge.freshness import begin_counter  # noqa: E402
@@ -137,16 +138,14 @@ def main():
     print("\n".join(table + wrong))
     if args.write:
         seconds = 5 if args.short else args.seconds
-        text = f"""# A microcontroller's line under load
-
-Written by `make test-mcu-load`, {seconds:g} s a row: 96 cells and 24 probes on a serial line (a pseudo-terminal that lets through so many bytes
+        text = f"""Written by `make test-mcu-load`, {seconds:g} s a row: 96 cells and 24 probes on a serial line (a pseudo-terminal that lets through so many bytes
 a second each way, in steps of about 2 ms), filter and student on, on an x86 machine of two cores that others used at the same time: the tails are theirs. *up*, *down*: the share of the line
 that is in use. *up ms*: from a sweep's last byte on the line to its decision at standard output. *down ms*: how old a decision is
 when it is accepted as advice; unchanged advice is renewed every 500 ms with the newest decision, so up to one sweep period of it is the
 decision's own age. *CPU*: of one core.
 
 """
-        args.write.write_text(text + "\n".join(table) + "\n")
+        put(args.write, "The line under load", text + "\n".join(table))
     return bool(wrong)
 
 
