@@ -141,6 +141,10 @@ class Adviser:
             self._key.secret,
         )
 
+    def overheard(self, verdict: int, now_ms: int) -> None:
+        """The microcontroller has refused something; whose it was is not known."""
+        self.last_refusal = (verdict, now_ms)
+
     def answered(self, freshness: int, verdict: int, now_ms: int) -> None:
         """An answer came. One to older advice than the last says only that the line lives."""
         self.waiting_since_ms = None

@@ -153,6 +153,9 @@ class Counters(NamedTuple):
     session: int
     counts: tuple[int, ...]
 
+    def of(self, verdict: int) -> int:
+        return self.counts[verdict] if verdict < len(self.counts) else 0
+
 
 _HELLO = struct.Struct("<BHBBBBBIIHHB6sB")
 _HEARTBEAT = struct.Struct("<IIBB")

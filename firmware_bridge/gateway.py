@@ -25,6 +25,8 @@ from firmware_bridge.codes import (
 )
 
 TIME_SYNC_MS = 10_000
+FROM_OTHERS = (Verdict.OTHER_GATEWAY, Verdict.UNKNOWN_KEY, Verdict.REPLAYED, Verdict.FORGED)
+"""Reasons for which the microcontroller refuses what was none of ours, the gravest last."""
 SEQUENCES_KEPT = 32
 """Messages of advice whose answers are still known by their sequence."""
 
@@ -146,7 +148,7 @@ class SerialGateway:
         elif kind == Type.PACK:
             self.state = codec.read_state(payload)
         elif kind == Type.COUNTERS:
-            self.counters = codec.read_counters(payload)
+            self._count(codec.read_counters(payload), at_ms)
         elif kind == Type.TIME_REPLY:
             reply: TimeReply = codec.read_time_reply(payload)
             self.round_trip_ms = (at_ms - reply.gateway_ms) % WRAP
@@ -180,6 +182,15 @@ class SerialGateway:
                     del self._freshness_of[next(iter(self._freshness_of))]
                 found.append(message)
         return found
+
+    def _count(self, counters: Counters, at_ms: int) -> None:
+        """What it refused from others on the line, who ask for no answer, shows here alone."""
+        before, self.counters = self.counters, counters
+        if before is None or before.session != counters.session:
+            return
+        for verdict in FROM_OTHERS:
+            if counters.of(verdict) > before.of(verdict):
+                self.adviser.overheard(verdict, at_ms)
 
     def _heartbeat(self, now_ms: int) -> Message:
         beat = Heartbeat(now_ms % WRAP, self._own.session, int(self.adviser.holds(now_ms)), int(self.linked(now_ms)))

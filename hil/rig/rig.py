@@ -192,6 +192,8 @@ class Rig:
         """standing: how each fault that is on ends; whoever calls ends what is left of them."""
         scenario = self.scenario
         period_s = scenario.pack.period_s
+        if self.mcu is not None:  # its front end has shown the cells since before the start
+            self.log.truth.append(self._bench.truth(0.0, self._site.orders(0.0, 0.0)))
         for number in range(1, int(scenario.duration_s / period_s) + 1):
             self._now_s = now_s = number * period_s
             self._turn("gateway", scenario.gateway, self._begin_gateway, now_s, standing)

@@ -282,3 +282,26 @@ def test_the_model_reads_what_we_send():
     world.run(500)
     framed = b"".join(codec.frame(message) for _, message in world.sent)
     assert len(Deframer(codec.FROM_GATEWAY).feed(framed)) == len(world.sent)
+
+
+def test_what_others_try_on_the_line_is_noticed_by_the_counters():
+    """They ask for no answer. Refusals that stood before we listened, and another session's, are none of now."""
+
+    def counters(session, **refused):
+        counts = [0] * len(Verdict)
+        for name, count in refused.items():
+            counts[Verdict[name.upper()]] = count
+        return Message(Type.COUNTERS, 0, 1, codec.pack_counters(codec.Counters(0, session, tuple(counts))))
+
+    world = World()
+    world.run(1000)
+    world.gateway.counters = None
+    world.gateway.hear(counters(5, forged=3), 2000)
+    world.gateway.hear(counters(5, forged=3, stale=9, bad_crc=4), 3000)
+    world.gateway.hear(counters(6, forged=4), 4000)
+    assert world.adviser.last_refusal is None
+    world.gateway.hear(counters(6, forged=5), 5000)
+    assert world.adviser.last_refusal == (Verdict.FORGED, 5000)
+    world.gateway.hear(counters(6, forged=5, other_gateway=1), 6000)
+    assert world.adviser.last_refusal == (Verdict.OTHER_GATEWAY, 6000)
+    assert not world.adviser.refused, "ours were all answered"
