@@ -27,7 +27,7 @@ WRAP = 1 << 32
 LIVES_MS = 60_000
 AHEAD = 1000
 """A forged number lies so far above the gateway's own: it would be taken."""
-NEAR_END = 40
+NEAR_END = 16
 """So many numbers are left to a counter that is near its end."""
 
 

@@ -12,7 +12,7 @@ from firmware_bridge.codes import (
 )
 
 WRAP = 1 << 32
-TRIP_MS, LOST_MS, CELLS, PROBES = 300, 500, 16, 8
+TRIP_MS, LOST_MS, CELLS, PROBES = 300, 1000, 16, 8
 CHARGE_MA, DISCHARGE_MA = 88_000, -132_000
 """A tenth above what profile.h grants."""
 

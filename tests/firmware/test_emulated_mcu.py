@@ -163,7 +163,7 @@ def test_its_own_protection_opens_whatever_the_gateway_says(board, gateway, faul
     ready(gateway, board)
     assert gateway.tell(gateway.advice(Action.NONE)) is Verdict.ACCEPTED
     spoil(board)
-    assert gateway.until(lambda: not closed(board)) < 4
+    assert gateway.until(lambda: not closed(board)) < 9
     assert board.drive.faults & (1 << fault)
     board.volts[5], board.degrees[5], board.silent = 3.7, 25.0, False
     assert gateway.tell(gateway.advice(Action.NONE)) is Verdict.ACCEPTED
