@@ -20,6 +20,7 @@ from system import (
     Wrong,
     decision,
     fault,
+    log,
     on,
     rules,
     run,
@@ -110,7 +111,7 @@ def reload_refused(out):
             raise Wrong(f"cells seen: {entry['quality']['valid_cells']}")
         GATEWAY.write_text(WATCHED)
         reload()
-        _, cleared_s = decision(lambda entry: seen(entry) and not entry["alerts"], "decision without an alert")
+        _, cleared_s = decision(lambda entry: seen(entry) and not fault(entry, "config_refused"), "decision without it")
     bus.close()
     if running() != pid:
         raise Wrong("it was started anew")
@@ -204,6 +205,7 @@ def watchdog(out):
         decision(lambda entry: gas(entry), "alert of gas")
         pack.gas = False
         decision(lambda entry: gas(entry) and gas(entry)["latched"], "latched alert")
+        wait(Path("/var/lib/edgebms/rack-1/checkpoint.state").exists, "checkpoint, which an alert's beginning asks for")
         pid, before = running(), int(show("NRestarts")["NRestarts"])
         began_s = time.monotonic()
         os.kill(pid, signal.SIGSTOP)
@@ -216,7 +218,7 @@ def watchdog(out):
     if "Watchdog timeout" not in said or int(show("NRestarts")["NRestarts"]) != before + 1:
         raise Wrong(f"the watchdog did not do it: {said[-300:]}")
     if not gas(entry) or not gas(entry)["latched"]:
-        raise Wrong(f"no latch after it: {entry['alerts']}")
+        raise Wrong(f"no latch after it: {entry['alerts']}; {log()[-800:]}")
     limits = entry["command"]["limits"]
     return f"WatchdogSec={show('WatchdogUSec')['WatchdogUSec']}: running again {back_s:.1f} s after SIGSTOP, gas still latched, {limits['charge_a']:.0f} A of charge"
 
