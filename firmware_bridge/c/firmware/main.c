@@ -140,6 +140,7 @@ int main(void)
     static ebms_authority authority;
     static ebms_contactor contactor;
     static protection own_protection;
+    uint16_t opened_by = 0u; /* what its own protection opened for: told until a person's reset */
     uint32_t stepped_ms = 0u;
     uint32_t told_ms = 0u;
     uint8_t byte;
@@ -174,6 +175,12 @@ int main(void)
                 if (!store_write(&values)) {
                     faults |= (uint16_t)(1u << EBMS_FAULT_BIT_STORE_FAILED);
                 }
+            }
+            if ((contactor.state == EBMS_MCU_STATE_LOWERING) || (contactor.state == EBMS_MCU_STATE_OPEN_ON_FAULT)) {
+                opened_by |= faults;
+                faults |= opened_by;
+            } else {
+                opened_by = 0u;
             }
             if (contactor.under_load) {
                 faults |= (uint16_t)(1u << EBMS_FAULT_BIT_OPENED_UNDER_LOAD);
