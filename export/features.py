@@ -28,7 +28,7 @@ Singles = NDArray[np.float32]
 PERIOD_S = 1.0
 STEPS_S = (1, 1, 1, 2, 5, 10)
 """Sampling of the sequences, s; most logs of vehicles and gateways come every second."""
-MOST_STEPS = 4000
+MOST_STEPS = 2800
 LEAST_S = 900.0
 FULL_START = 0.2
 """Share of the sequences that begin where their log does, full and rested."""
@@ -36,7 +36,11 @@ OFFSETS = ((0.4, 0.0), (0.3, 0.02), (0.3, 0.08))
 """Share of the sequences, standard deviation of the current sensor's offset, A per Ah."""
 SHIFT_K = (-20.0, 15.0)
 """A virtual cell is so much colder or warmer than the log whose load it carries."""
-LEAST_ERROR, MOST_ERROR = 0.5, 6.0
+LEAST_ERROR, MOST_ERROR = 0.6, 3.5
+OWN_SIGN = 0.5
+"""Share of the sequences in which the card's own error comes as it is; in the others with either sign."""
+MOST_RESISTANCE = 1.8
+"""Stated error of the resistances over the card's, at most."""
 """Stated errors of the cards that are drawn, over those of the card that was fitted: generic cards err by so much."""
 SLOW_SHARE = 0.1
 """A relaxation that the card does not know, over the card's resistance."""
@@ -204,7 +208,8 @@ def distort(log: Log, card: CellCard, error: float, resistance: float, rng: np.r
     soc = np.nan_to_num(log.soc, nan=0.5)
     ocv = model.ocv_v(soc, log.temperature_c)
     model.look(soc, log.temperature_c)
-    own = rng.choice((-1.0, 1.0)) * rng.uniform(0.7, 1.3) * min(error, 1.0)
+    sign = 1.0 if rng.uniform() < OWN_SIGN else rng.choice((-1.0, 1.0))
+    own = sign * rng.uniform(0.7, 1.3) * min(error, 1.0)
     curve = np.abs(rng.normal()) * smooth(rng, soc) * np.minimum(wider(error) * model.map[ERROR], WRONG_CURVE_V)
     factor = np.clip(np.exp(rng.normal() * wider(resistance) * card.accuracy.resistance), 0.6, 1.6)
     slow_s = 100.0 * 20.0 ** rng.uniform()
@@ -304,10 +309,10 @@ def training_sequences(shared: Path, seed: int, variants: int, leave_out: str, t
         if variant % 5 == 4 and others:
             other = others[int(rng.integers(len(others)))]
             card, mine = other, virtual(other, card, mine, rng)
-        error = LEAST_ERROR * (MOST_ERROR / LEAST_ERROR) ** rng.uniform()
+        error = LEAST_ERROR * (MOST_ERROR / LEAST_ERROR) ** (rng.uniform() ** 2)
         if card.quality != "fitted":
             error = min(error, 1.5)
-        resistance, capacity = rng.uniform(1.0, 2.5), rng.normal(1.0, 0.015)
+        resistance, capacity = 1.0 + (MOST_RESISTANCE - 1.0) * rng.uniform() ** 2, rng.normal(1.0, 0.015)
         joined = []
         for log in mine:
             last = int(np.searchsorted(log.time_s, log.time_s[-1] - LEAST_S))

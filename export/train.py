@@ -73,7 +73,7 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
 
     variants = args.variants if args.logs is None else 8
     tuning = tuning_of(args.leave_out)
-    name = f"state_without_{args.leave_out}" if args.leave_out else "state"
+    model_name = f"state_without_{args.leave_out}" if args.leave_out else "state"
     sources = [source for source in features.SOURCES if source.set != args.leave_out]
     recipe = job.Recipe() if args.epochs is None else job.Recipe(epochs=args.epochs)
     for source in sources:
@@ -82,7 +82,7 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
     cards = {source.card: fingerprint(load_card(source.card)) for source in sources}
     # What a training that was stopped goes on from is its own: other cards, constants or recipes are another training.
     made_of = msgspec.json.encode([FEATURES, tuning, recipe, asdict(job.BOUNDS), cards, variants, args.logs])
-    folder = args.runs / name / hashlib.sha256(made_of).hexdigest()[:12]
+    folder = args.runs / model_name / hashlib.sha256(made_of).hexdigest()[:12]
     data = kept(folder / "train.npz", lambda: features.training_sequences(shared, 0, variants, args.leave_out, tuning, args.logs))
     checks = {}
     for source in sources:
@@ -144,7 +144,7 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
     }
     if not args.leave_out:
         model_card.write(args.models, "state_float", model, common | {"form": "float32"})
-    model_card.write(args.models, name, small, common | {"form": "int8 QDQ, S8S8, per channel", "int8_shift": moved})
+    model_card.write(args.models, model_name, small, common | {"form": "int8 QDQ, S8S8, per channel", "int8_shift": moved})
     return 0
 
 

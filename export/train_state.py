@@ -23,6 +23,8 @@ BOUNDS = Bounds()
 SIGMA_AT = FEATURES.index("log_soc_sigma")
 EARLY_S, EARLY = 60.0, 0.2
 """So long after a start nobody can know much: counts by this share."""
+REGRET_FROM = 0.0005
+"""Worse by less counts as no worse."""
 CHUNK = 250
 MARGIN = 0.05
 """The domain reaches beyond the range of the training by this share of its width; the network clips there anyway."""
@@ -30,12 +32,14 @@ MARGIN = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    hidden: int = 24
-    epochs: int = 6
+    hidden: int = 32
+    epochs: int = 12
     batch: int = 136
     rate: float = 4e-3
     rmse: float = 10.0
     """Weight of the RMSE beside the likelihood."""
+    regret: float = 30.0
+    """Weight of being further off than the filter: where that is good already, it is to be left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,12 @@ def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Te
     log_sigma = torch.from_numpy(np.nan_to_num(data.x[:, :, SIGMA_AT]))
     target = torch.from_numpy(np.nan_to_num(data.soc - data.filter))
     since = np.arange(data.x.shape[0])[:, None] * data.step_s
-    return x, log_sigma, target, torch.from_numpy((data.valid * np.where(since < EARLY_S, EARLY, 1.0)).astype(np.float32))
+    return (
+        x,
+        log_sigma,
+        target,
+        torch.from_numpy((data.valid * np.where(since < EARLY_S, EARLY, 1.0) * np.sqrt(data.step_s)).astype(np.float32)),
+    )
 
 
 def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe, checkpoint: Path) -> Recurrent:
@@ -108,7 +117,9 @@ def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe, checkpoint
                 hidden = hidden.detach() * (torch.rand(group.numel(), 1) > 0.05)
                 head, hidden = net(x[part, group], hidden)
                 correction, log_out = answer(head, log_sigma[part, group])
-                loss = likelihood_and_rmse(correction - target[part, group], log_out, w, recipe.rmse)
+                wrong = correction - target[part, group]
+                regret = torch.relu(wrong.abs() - target[part, group].abs() - REGRET_FROM).mul(w).sum() / w.sum().clamp(min=1.0)
+                loss = likelihood_and_rmse(wrong, log_out, w, recipe.rmse) + recipe.regret * regret
                 optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)

@@ -73,9 +73,9 @@ class Tuning:
     scale_s: float = 6000.0
     offset_c: float = 0.037
     offset_s: float = 65000.0
-    relaxed_c: float = 1.6
+    relaxed_c: float = 0.7
     relaxed_share: float = 0.27
-    relaxed_most: float = 3.0
+    relaxed_most: float = 0.66
     slow_c: float = 0.24
     slow_share: float = 0.36
     scale_cold: float = 0.39
@@ -229,15 +229,18 @@ class Kalman:
         gain[SOC] = charge
         forget = np.exp(-(swing / tuning.bias_swing + dt_s / tuning.bias_s))
         keep[BIAS] = forget
-        real = current_a - x[OFFSET]
+        unseen = bool(np.any(sigma_c))
+        # The sensor's offset is in what it measured: what nobody measured has none.
+        biased = gain * (np.asarray(sigma_c) == 0.0) if unseen else gain
+        moved = gain * current_a - biased * x[OFFSET]
         x *= keep
-        x[:MOVED] += gain * real
-        # P <- F P F' with F = diag(keep) - (gain, 0...) e_offset'
+        x[:MOVED] += moved
+        # P <- F P F' with F = diag(keep) - (biased, 0...) e_offset'
         cross = keep * p[OFFSET]
-        cross[:MOVED] -= (0.5 * p[OFFSET, OFFSET]) * gain
+        cross[:MOVED] -= (0.5 * p[OFFSET, OFFSET]) * biased
         p *= np.multiply(keep[:, None], keep[None, :], out=self._outer)
-        p[:MOVED] -= gain[:, None] * cross[None, :]
-        p[:, :MOVED] -= cross[:, None] * gain[None, :]
+        p[:MOVED] -= biased[:, None] * cross[None, :]
+        p[:, :MOVED] -= cross[:, None] * biased[None, :]
         p[BIAS, BIAS] += (1.0 - forget * forget) * (tuning.bias * model.map[ERROR]) ** 2
         scale = self._scale_sigma(self._temperature_c)
         p[SCALE, SCALE] += (2.0 * scale * scale / tuning.scale_s) * dt_s
@@ -245,7 +248,7 @@ class Kalman:
         p[OFFSET, OFFSET] += (2.0 * offset * offset / tuning.offset_s) * dt_s
         p[SOC, SOC] += tuning.counting**2 * swing
         wander = (1.0 - decay * decay) * (tuning.pair * current_a) ** 2
-        if np.any(sigma_c):
+        if unseen:
             # One unknown current all the while: its charge adds up in step, its share of a pair for a time constant.
             spread = (sigma_c * capacity) * gain
             spread[SOC] *= np.sqrt(1.0 + 2.0 * self._unknown_s / np.maximum(dt_s, 1e-3))

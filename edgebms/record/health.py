@@ -35,10 +35,44 @@ def health(saved: Saved) -> dict[str, Any]:
         "soc": spread(figures["soc"], figures["soc_sigma"]),
         "soh_capacity": spread(figures["soh_capacity"], figures["soh_capacity_sigma"]) | {"measured_cells": int(measured.sum())},
         "soh_resistance": spread(figures["soh_resistance"], figures["soh_resistance_sigma"]),
+        "annex_vii": annex_vii(
+            figures["soh_capacity"], figures["soh_capacity_sigma"], figures["soh_resistance"], figures["soh_resistance_sigma"], measured
+        ),
         "alerts": [{"id": kept["id"], "since": kept["since"]} for kept in body["alerts"]],
         "since": moment(totals.begun_utc_ns) if totals.begun_utc_ns is not None else None,
         "lifetime": counters.figures(),
     }
+
+
+def annex_vii(
+    capacity: NDArray[np.float64],
+    capacity_sigma: NDArray[np.float64],
+    resistance: NDArray[np.float64],
+    resistance_sigma: NDArray[np.float64],
+    measured: NDArray[np.bool_],
+) -> dict[str, dict[str, float] | None]:
+    """The figures of EU 2023/1542 Annex VII part A by the cell that limits the pack, fractions, each with its standard
+    deviation; None = not known. Power fade: at the same voltage drop, power goes as one over the resistance.
+    Throughput and equivalent full cycles are under ``lifetime``. Self-discharge would need days at rest: not known."""
+    out: dict[str, dict[str, float] | None] = {
+        "capacity_fade": None,
+        "resistance_rise": None,
+        "power_fade": None,
+        "self_discharge_per_day": None,
+    }
+    if measured.any():
+        cell = int(np.argmin(np.where(measured, capacity, np.inf)))
+        out["capacity_fade"] = figure(1.0 - capacity[cell], capacity_sigma[cell])
+    if np.isfinite(resistance).any():
+        cell = int(np.nanargmax(resistance))
+        ratio, sigma = resistance[cell], resistance_sigma[cell]
+        out["resistance_rise"] = figure(ratio - 1.0, sigma)
+        out["power_fade"] = figure(1.0 - 1.0 / ratio, sigma / ratio**2)
+    return out
+
+
+def figure(value: float, sigma: float) -> dict[str, float]:
+    return {"value": round(float(value), 4), "sigma": round(float(sigma), 4)}
 
 
 def spread(values: NDArray[np.float64], sigma: NDArray[np.float64]) -> dict[str, Any]:
@@ -72,6 +106,14 @@ def told(figures: dict[str, Any]) -> str:
         lines.append("    no cell's capacity has been measured yet: this is the card's, with its uncertainty")
     elif measured < figures["cells"]:
         lines.append(f"    measured on {measured} of {figures['cells']} cells, the others lean on the card")
+    for title, name in (
+        ("capacity fade", "capacity_fade"),
+        ("resistance rise", "resistance_rise"),
+        ("power fade", "power_fade"),
+        ("self-discharge a day", "self_discharge_per_day"),
+    ):
+        of = figures["annex_vii"][name]
+        lines.append(f"  {title}: " + ("unknown" if of is None else f"{100 * of['value']:.1f} +- {100 * of['sigma']:.1f} %"))
     life = figures["lifetime"]
     lines.append(
         f"  lifetime since {figures['since'] or 'an unknown day'}, observed {life['observed_h']:g} h, unobserved {life['unobserved_h']:g} h"

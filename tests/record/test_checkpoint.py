@@ -279,11 +279,24 @@ def test_health_tells_the_checkpoint(copy, capsys):
     assert figures["lifetime"]["discharged_ah"] == round(totals.discharged_ah, 3)
     assert figures["soc"]["min"] <= before.decisions[-1].soc.pack <= figures["soc"]["max"] + 0.01
     assert figures["soh_capacity"]["measured_cells"] == 0
+    asked = figures["annex_vii"]
+    assert asked["capacity_fade"] is None and asked["self_discharge_per_day"] is None, "not measured: not known"
+    assert asked["resistance_rise"]["sigma"] > 0 and asked["power_fade"]["value"] < asked["resistance_rise"]["value"] + 1e-9
     assert main(["health", str(folder / "rack-1")]) == 0
     told = capsys.readouterr().out
-    assert "16 cells" in told and "no cell's capacity has been measured yet" in told and "equivalent full cycles" in told
+    assert "16 cells" in told and "no cell's capacity has been measured yet" in told and "capacity fade: unknown" in told and "equivalent full cycles" in told
     assert main(["health", str(folder.parent / "none")]) == 9
     (folder / "rack-1" / "checkpoint.state").write_bytes(b"no")
     capsys.readouterr()
     assert main(["health", str(folder)]) == 9
     assert "is no state file" in capsys.readouterr().err
+
+
+def test_fades_by_hand():
+    from edgebms.record.health import annex_vii
+
+    capacity, resistance = np.array([0.9, 0.8, 0.5]), np.array([1.25, np.nan, 1.0])
+    got = annex_vii(capacity, np.full(3, 0.01), resistance, np.full(3, 0.05), np.array([True, True, False]))
+    assert got["capacity_fade"] == {"value": 0.2, "sigma": 0.01}, "a capacity that was not measured is not the lowest"
+    assert got["resistance_rise"] == {"value": 0.25, "sigma": 0.05}
+    assert got["power_fade"] == {"value": 0.2, "sigma": 0.032}
