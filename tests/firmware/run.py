@@ -191,8 +191,24 @@ def emulated(short: bool) -> bool:
     return passed("emulated", pytest_command(*map(str, sorted(HERE.glob("test_emulated_*.py"))), *marks), os.environ)
 
 
+def rig(short: bool) -> bool:
+    """The rig's scenarios with the image in the loop; the short form leaves them to ``make test-rig``."""
+    if short:
+        return True
+    need("qemu-system-arm", "qemu-system-arm")
+    need("arm-none-eabi-gcc", "gcc-arm-none-eabi")
+    command = [sys.executable, "-m", "hil", "run", "--tag", "mcu", "--quiet", "--jobs", "2"]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="")
+    lines = done.stdout.splitlines()
+    failed = [line.split()[1] for line in lines if line.startswith("FAIL")]
+    FIGURES["rig"] = ", ".join([lines[-1] if lines else "?", *failed])
+    return done.returncode == 0
+
+
 PARTS: dict[str, Callable[[bool], bool]] = {
     "sizes": sizes, "findings": findings, "coverage": coverage, "sanitizers": sanitizers, "mutants": mutants, "fuzz": fuzz, "emulated": emulated,
+    "rig": rig,
 }  # fmt: skip
 
 
@@ -204,6 +220,7 @@ SAYS = {
     "mutants": "changes to the safety rules: advice, contactors, protection, store (at least 95 % must be noticed)",
     "fuzz": "libFuzzer over bytes of the line and of CAN",
     "emulated": "the image under QEMU, alone and with the daemon",
+    "rig": "scenarios with the image between plant and daemon (`python -m hil run --tag mcu`)",
 }
 
 
