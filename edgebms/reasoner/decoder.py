@@ -57,7 +57,7 @@ def interrogate(
     while True:
         chances = softmax(logits[_CAUSES])
         likely = int(chances.argmax())
-        may_ask = [] if late() else trace.may_ask()
+        may_ask = [] if late() else [place for place in trace.may_ask() if place not in student.unasked]
         if not may_ask or commits(student, logits, chances, likely, may_ask, len(bundles), suspicious):
             break
         place = may_ask[int(logits[_ASKS][may_ask].argmax())]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgebms.errors import ModelError
 from edgebms.estimator.student import first_line, open_session
+from edgebms.evidence.queries import BY_WORD, QUERIES
 from edgebms.model_store import open_checked
 from edgebms.reasoner.language import CONFIDENCES, POSITIONS, TOKENS, VOCABULARY_HASH
 from edgebms.reasoner.quantiser import Quantiser
@@ -33,6 +34,7 @@ class ReasonerCard(msgspec.Struct, frozen=True):
 
     bins: see ``Quantiser``. commit: stop asking when a cause is at least this likely; glance: enough to call a pack healthy after
     ``glance_queries``. stop_bias: added to the causes' logits against the questions' (None = only ``commit`` and the cap stop).
+    unasked: questions, by their words, that training never saw answered: this student does not ask them.
     watch, warning: least probability of a cause, by its word, for that level; "" = all others. confidences: what each bin stands for.
     """
 
@@ -45,6 +47,7 @@ class ReasonerCard(msgspec.Struct, frozen=True):
     glance: Share = 0.6
     glance_queries: Annotated[int, Meta(ge=1, le=8)] = 3
     stop_bias: float | None = None
+    unasked: tuple[str, ...] = ()
     watch: dict[str, Share] = msgspec.field(default_factory=lambda: {"": 0.5})
     warning: dict[str, Share] = msgspec.field(default_factory=lambda: {"": 0.8})
     confidences: tuple[Share, ...] = tuple((place + 0.5) / CONFIDENCES for place in range(CONFIDENCES))
@@ -62,6 +65,9 @@ class ReasoningStudent:
             self.quantiser = Quantiser(np.array(card.bins, dtype=float))
         except ValueError as error:
             raise ModelError(f"its card's bins do not fit: {error}", where=where, mend=AGAIN) from None
+        if unknown := set(card.unasked) - set(BY_WORD):
+            raise ModelError(f"its card names {sorted(unknown)[0]!r}, which is no question", where=where, mend=AGAIN)
+        self.unasked = frozenset(QUERIES.index(BY_WORD[word]) for word in card.unasked)
         self.card = card
         self._session = open_session(model, where)
         inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}

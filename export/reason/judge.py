@@ -90,7 +90,8 @@ class Figure:
     error: float
 
     def __str__(self) -> str:
-        return f"{100 * self.value:.1f} +-{100 * self.error:.1f}"
+        error = "" if np.isnan(self.error) else f" +-{100 * self.error:.1f}"
+        return f"{100 * self.value:.1f}{error}"
 
 
 def mean(values: Floats | NDArray[np.bool_], weight: Floats, packs: NDArray[np.integer]) -> Figure:

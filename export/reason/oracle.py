@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgebms.evidence.queries import NUMBERS
+from edgebms.evidence.past import LEAST_SHARE
+from edgebms.evidence.queries import NUMBERS, QUERIES
 from edgebms.reasoner.language import CAP, CAUSES
 from export.reason import corpus
 from export.reason.asking import COUNT, Asking
@@ -28,6 +29,8 @@ CLIP = 7.0
 """Of asinh: beyond 550 times the floor more is not more."""
 SLOT = 2 * NUMBERS + 1
 INPUTS = COUNT * SLOT + 13
+UNSEEN = np.array([query.window_s * LEAST_SHARE > 3600.0 for query in QUERIES])
+"""Questions that an hour's history never answers: who learnt from hours must not ask them of a pack that has run for days."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +191,9 @@ def roll_out(
         if at == cap:
             break
         may = asking.may_ask()
+        falls[:, UNSEEN] = -1.0
         promised.append(np.where(may, falls, -np.inf).astype(np.float32))
-        wanted = choose(falls, may, epsilon, rng) if fixed is None else np.full(len(rows), fixed[at])
+        wanted = choose(falls, may & ~UNSEEN, epsilon, rng) if fixed is None else np.full(len(rows), fixed[at])
         asking.ask(wanted)
         slots.put(wanted, asking.answers[:, -1])
     return RollOut(asking, np.stack(chances, axis=1), np.stack(promised, axis=1))

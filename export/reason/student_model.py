@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edgebms.estimator.student import open_session
+from edgebms.evidence.queries import QUERIES
 from edgebms.reasoner.language import CAP, CAUSES, CONFIDENCES, POSITIONS, TOKENS, VOCABULARY_HASH
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.vocabulary import Cause
 from export import model_card
 from export.reason import corpus, sft
 from export.reason.decoder_graph import decoder_graph
-from export.reason.judge import Said, ask_all, figures
-from export.reason.oracle import Oracle
+from export.reason.judge import Figure, Said, ask_all, figures
+from export.reason.oracle import UNSEEN, Oracle
 from export.reason.sft import SftRecipe
 from export.reason.traces import inputs, targets
 from export.train import versions
@@ -123,6 +124,7 @@ def ship(
     common: dict[str, Any] = {
         "kind": "reasoner",
         "vocabulary": VOCABULARY_HASH,
+        "unasked": [query.word for place, query in enumerate(QUERIES) if UNSEEN[place]],
         "bins": np.round(centres, 5).tolist(),
         "shape": asdict(shape),
         "data": {"plant_circuit": "episodes of this project's own circuit plant (hil/plant), Apache-2.0; no measured data"},
@@ -135,10 +137,15 @@ def ship(
         draft = common | {"name": label, "sha256": hashlib.sha256(data).hexdigest()}
         student = ReasoningStudent(msgspec.convert(draft, ReasonerCard, strict=False), data, label)
         heard = ask_all(student, check)
-        card = common | set_on(check, heard) | {"form": form, "validation": {k: str(v) for k, v in figures(check, heard).items()}}
+        card = common | set_on(check, heard) | {"form": form, "validation": told(figures(check, heard))}
         model_card.write(folder if label == name else runs, label, data, card)
         print(f"{label}: {card['validation']}", flush=True)
     save_checkpoint(model, runs / name)
+
+
+def told(found: dict[str, Figure]) -> dict[str, str]:
+    """Shares in %, questions as they are."""
+    return {name: f"{figure.value:.2f}" if name.startswith("queries") else str(figure) for name, figure in found.items()}
 
 
 def set_on(check: NDArray[np.void], heard: Said) -> dict[str, Any]:

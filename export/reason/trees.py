@@ -59,12 +59,14 @@ def fit(rows: NDArray[np.void], queries: list[int], settings: dict[str, Any]) ->
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(**settings)
-    model.fit(features(rows, queries), rows["cause"], sample_weight=corpus.weights(rows))
+    table = features(rows, queries)
+    model.told = np.nanmin(table, axis=0) < np.nanmax(table, axis=0)  # a question that nothing ever answers has no column to split
+    model.fit(table[:, model.told], rows["cause"], sample_weight=corpus.weights(rows))
     return model
 
 
 def chances(model: Any, rows: NDArray[np.void], queries: list[int]) -> Singles:
     """(n, causes)."""
     out = np.zeros((len(rows), len(CAUSES)), dtype=np.float32)
-    out[:, model.classes_] = model.predict_proba(features(rows, queries))
+    out[:, model.classes_] = model.predict_proba(features(rows, queries)[:, model.told])
     return out
