@@ -33,11 +33,15 @@ OPERATORS = {
 OBJECTS = Path()
 """Where the unchanged objects lie."""
 _HIGHER = "if ((advice->limits.discharge_dv != EBMS_LIMIT_UNSTATED) && (advice->limits.discharge_dv {} own.discharge_dv)) {{"
+_BITS = "for (uint32_t bit = 0u; bit {} 7u; bit++) {{"
+_NEWER = "if ((!first) || ((int32_t)(other.number - one->number) {} 0)) {{"
 _MAGNITUDE = "const int32_t magnitude_ma = (current_ma {} 0) ? -current_ma : current_ma;"
 # (the line, the line as changed): why it shows in no behaviour
 EQUIVALENT: dict[tuple[str, str], str] = {
     ("return (a < b) ? a : b;", "return (a <= b) ? a : b;"): "equal: either is the other",
     (_HIGHER.format(">"), _HIGHER.format(">=")): "equal: either is the other",
+    (_BITS.format("<"), _BITS.format("<=")): "bit 7 is the store's: it is never beyond a limit",
+    (_NEWER.format(">"), _NEWER.format(">=")): "each write has a number of its own: no two copies that hold have the same",
     (_MAGNITUDE.format("<"), _MAGNITUDE.format("<=")): "-0 is 0",
     (
         "contactor->lowering_since_ms = now_ms;",
