@@ -102,7 +102,13 @@ def image(cache: Path, package: Future[Path], installed: bool) -> Image:
 
 def make(root: Path, folder: Path) -> None:
     debian_root.need("mke2fs", "e2fsprogs")
-    debian_root.bootstrapped(debian_root.debootstrap(root, *PACKAGES))
+    process = debian_root.debootstrap(root, *PACKAGES)
+    try:
+        debian_root.bootstrapped(process)
+    except BaseException:  # it unmounts what it mounted
+        process.terminate()
+        process.wait()
+        raise
     version = kernel(root, folder / "vmlinuz")
     initrd(root, folder / "initrd")
     configure(root)

@@ -46,7 +46,7 @@ def line(row: dict) -> str:
 
 
 def write(path: Path, run: Run) -> None:
-    """The table. ``run`` is one in which all is well."""
+    """The table, what went wrong included."""
     text = HEAD + "| what | here |\n|---|---|\n"
     accel = {"kvm": "kvm", "tcg": "tcg (software emulation)"}[run.accel]
     facts = {
@@ -58,8 +58,11 @@ def write(path: Path, run: Run) -> None:
         "time in the machine": f"{run.machine_s:.0f} s",
     }
     text += "".join(f"| {what} | {value} |\n" for what, value in facts.items())
-    text += "\n| Check | Asked | Found | s |\n|---|---|---|---|\n"
-    text += "".join(f"| `{row['check']}` | {row['asked']} | {cell(row['found'])} | {row['seconds']:.0f} |\n" for row in run.rows)
+    text += "\n| Check | Asked | | Found | s |\n|---|---|---|---|---|\n"
+    text += "".join(
+        f"| `{row['check']}` | {row['asked']} | {'pass' if row['ok'] else '**FAIL**'} | {cell(row['found'])} | {row['seconds']:.0f} |\n"
+        for row in run.rows
+    )
     path.write_text(text + NOT_SHOWN)
 
 

@@ -61,6 +61,9 @@ def rig(out, how, names, *options):
             "found": "passed" if match[1] == "pass" else f"{match[1]} {match[4]}",
         }  # fmt: skip
         told.append(line)
+        if row["ok"]:  # nothing is said of it any more
+            yield row
+            row = None
     if row is not None:
         yield row
     code = process.wait()
