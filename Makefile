@@ -9,7 +9,7 @@ RIGGING := $(VENV)/.rigging
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-gateway check-deb-emulated test results-fault models bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo demo-gateway check-deb-emulated test results-fault models models-reasoner bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -118,6 +118,19 @@ results-fault: $(EXPORTING) ## alarms on every measured fault log, train and pub
 models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on one core; then look at the evaluation
 	$(BIN)/python -m export train gru
 	$(BIN)/python -m export train state
+
+PACKS ?= 12000
+models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=12000: hours on one core; goes on where it was broken off)
+	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
+	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 12 ))
+	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
+	$(BIN)/python -m export reason oracle
+	$(BIN)/python -m export reason fixed
+	$(BIN)/python -m export reason trees
+	$(BIN)/python -m export reason student --fixed
+	$(BIN)/python -m export reason student
+	$(BIN)/python -m export reason teacher
+	$(BIN)/python -m export evaluate reason --write
 
 bench: $(VENV)-runtime/.installed ## the whole line timed at 16, 96, 192 and 400 cells, in an environment with the runtime alone
 	@$(VENV)-runtime/bin/edgebms bench --cells 16 96 192 400 $(if $(JSON),--json)

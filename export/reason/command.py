@@ -41,6 +41,7 @@ def add_parser(subparsers: Any) -> None:
     student.add_argument("--of-teacher", action="store_true", help="from the teacher's traces that came out right, not the oracle's")
     student.add_argument("--name", default="reasoner", help="of the model's files")
     student.add_argument("--models", type=Path, default=Path("models"), help="folder to write to")
+    student.add_argument("--checkpoints", type=Path, default=Path("export/checkpoints"), help="folder for the stock checkpoint")
     student.set_defaults(func=run_student)
     taught = stages.add_parser("teacher", help="mini-R1: cold start and GRPO; or how well a language model does (--teacher)")
     taught.add_argument("--teacher", default=None, metavar="NAME", help="hf:PATH or openai:URL in place of our own")
@@ -138,7 +139,7 @@ def run_student(args: argparse.Namespace) -> int:
     if args.fixed:
         return 0
     check = corpus.load(args.corpus, "validation")
-    student_model.ship(args.models, args.runs, args.name, model, centres, knows, rows, check, recipe)
+    student_model.ship(args.models, args.runs, args.checkpoints, args.name, model, centres, knows, rows, check, recipe)
     return 0
 
 

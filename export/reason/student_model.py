@@ -94,6 +94,7 @@ def save_checkpoint(model: Any, folder: Path) -> None:
     from edgebms.reasoner.language import tokenizer_json
 
     model.save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     (folder / "tokenizer.json").write_text(tokenizer_json(), encoding="utf-8")
     (folder / "tokenizer_config.json").write_text(
         '{"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<begin>", "pad_token": "<pad>"}\n', encoding="utf-8"
@@ -104,6 +105,7 @@ def save_checkpoint(model: Any, folder: Path) -> None:
 def ship(
     folder: Path,
     runs: Path,
+    checkpoints: Path,
     name: str,
     model: Any,
     centres: Floats,
@@ -112,8 +114,9 @@ def ship(
     check: NDArray[np.void],
     recipe: SftRecipe,
 ) -> None:
-    """In ``folder`` ``name.onnx`` (int8), its card, in ``runs`` the float graph and the stock checkpoint (folder ``name``). check: validation rows, which set the
-    confidences and thresholds."""
+    """In ``folder`` ``name.onnx`` (int8) and its card, in ``runs`` the float graph, in ``checkpoints`` the stock checkpoint.
+
+    check: validation rows, which set what a confidence stands for and the thresholds."""
     shape = sft.shape_of(model)
     graph = decoder_graph(sft.weights_of(model), shape, name)
     rng = np.random.default_rng(recipe.seed)
@@ -140,7 +143,7 @@ def ship(
         card = common | set_on(check, heard) | {"form": form, "validation": told(figures(check, heard))}
         model_card.write(folder if label == name else runs, label, data, card)
         print(f"{label}: {card['validation']}", flush=True)
-    save_checkpoint(model, runs / name)
+    save_checkpoint(model, checkpoints / name)
 
 
 def told(found: dict[str, Figure]) -> dict[str, str]:
