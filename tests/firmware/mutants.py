@@ -42,6 +42,7 @@ EQUIVALENT: dict[tuple[str, str], str] = {
     (_HIGHER.format(">"), _HIGHER.format(">=")): "equal: either is the other",
     (_BITS.format("<"), _BITS.format("<=")): "bit 7 is the store's: it is never beyond a limit",
     (_NEWER.format(">"), _NEWER.format(">=")): "each write has a number of its own: no two copies that hold have the same",
+    ("(void)memset(&one, 0, sizeof one);", ";"): "padding alone: every field is set after it",
     (_MAGNITUDE.format("<"), _MAGNITUDE.format("<=")): "-0 is 0",
     (
         "contactor->lowering_since_ms = now_ms;",

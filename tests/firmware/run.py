@@ -207,8 +207,8 @@ def rig(short: bool) -> bool:
 
 
 PARTS: dict[str, Callable[[bool], bool]] = {
-    "sizes": sizes, "findings": findings, "coverage": coverage, "sanitizers": sanitizers, "mutants": mutants, "fuzz": fuzz, "emulated": emulated,
-    "rig": rig,
+    "sizes": sizes, "findings": findings, "coverage": coverage, "sanitizers": sanitizers, "fuzz": fuzz, "emulated": emulated,
+    "rig": rig, "mutants": mutants,
 }  # fmt: skip
 
 
