@@ -212,6 +212,7 @@ PARTS: dict[str, Callable[[bool], bool]] = {
 }  # fmt: skip
 
 
+HEADING = "The C library and the image"
 SAYS = {
     "sizes": "flash and RAM of the library on two cores, `-Os`",
     "findings": "cppcheck with its MISRA rules",
@@ -224,19 +225,18 @@ SAYS = {
 }
 
 
-def write(page: Path, outcome: Mapping[str, str]) -> None:
-    from results_section import put
+def write(page: Path, part: str, word: str) -> None:
+    """Puts the part's row into the page; rows of parts that were not run stay."""
+    from results_section import get, put
 
-    head = "Written by `make test-firmware`. The scenarios with the firmware in the loop: [results-rig.md](results-rig.md), those named `mcu_`.\n"
-    lines = ["| part | what | outcome | figures |", "|---|---|---|---|"]
-    for part, word in outcome.items():
-        said = [
-            name.removeprefix("sizes, ") + ": " + text if name != part else text
-            for name, text in FIGURES.items()
-            if name.split(",")[0] == part
-        ]
-        lines.append(f"| {part} | {SAYS[part]} | {word} | {'; '.join(said)} |")
-    put(page, "The C library and the image", head + "\n" + "\n".join(lines))
+    said = [
+        name.removeprefix("sizes, ") + ": " + text if name != part else text for name, text in FIGURES.items() if name.split(",")[0] == part
+    ]
+    rows = {line.split(" | ")[0].strip("| "): line for line in get(page, HEADING).splitlines() if line.startswith("| ")}
+    rows[part] = f"| {part} | {SAYS[part]} | {word} | {'; '.join(said)} |"
+    head = "Written by `make test-firmware`. The scenarios with the image in the loop, one by one: [results-rig.md](results-rig.md), those named `mcu_`.\n"
+    lines = ["| part | what | outcome | figures |", "|---|---|---|---|", *(rows[name] for name in PARTS if name in rows)]
+    put(page, HEADING, head + "\n" + "\n".join(lines))
 
 
 def main() -> int:
@@ -256,9 +256,9 @@ def main() -> int:
             print(missing)
         outcome[name] = word
         print(f"== {name}: {word}, {time.monotonic() - began:.0f} s", flush=True)
+        if given.write:
+            write(given.write, name, word)
     print(", ".join(f"{name} {word}" for name, word in outcome.items()))
-    if given.write:
-        write(given.write, outcome)
     return int("FAILED" in outcome.values())
 
 
