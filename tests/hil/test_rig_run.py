@@ -178,6 +178,7 @@ def test_a_scenario_runs_on_a_bench(tmp_path, monkeypatch):
     assert run_one(load(SCENARIOS / "bus_silence.yaml"), hardware=file).skipped
 
 
+@pytest.mark.skipif(bool(os.environ.get("SHORT")), reason="a minute: the long form of make test-rig")
 def test_a_board_at_a_port_takes_the_emulated_ones_place(tmp_path):
     """The port is a pseudo-terminal here; behind it runs the same firmware, as it would behind a USB port."""
     from hil.rig.mcu_board import FIRMWARE_BUILD, QemuBoard, image
