@@ -35,6 +35,9 @@ WIRE_BALANCE = 0.25
 """A broken tap splits the sum of its two cells anew: both leave the median by more than WIRE_V, to
 opposite sides, and what one gains the other loses within WIRE_BALANCE."""
 
+WIRE_OF_SPREAD = 5.0
+"""... and both by that many times the pack's median departure: near empty, healthy cells stand 0.2 V and more apart."""
+
 MISREAD_V = 0.5
 """A lone cell that far from the median is held against the measured pack voltage."""
 
@@ -187,7 +190,8 @@ class Plausibility:
             return fault_v
         lower, upper = size[:-1], size[1:]
         larger = np.maximum(lower, upper)
-        pair = (np.minimum(lower, upper) > WIRE_V) & (np.abs(off[:-1] + off[1:]) <= WIRE_BALANCE * larger)
+        least_v = max(WIRE_V, WIRE_OF_SPREAD * median(size))
+        pair = (np.minimum(lower, upper) > least_v) & (np.abs(off[:-1] + off[1:]) <= WIRE_BALANCE * larger)
         wire = np.zeros(self._cells, dtype=bool)
         wire[:-1] |= pair
         wire[1:] |= pair

@@ -217,6 +217,7 @@ def stage(curves: Curves, shared: BatchDraw, cast: list[Cast]) -> tuple[World, N
     schedules = [Schedule.even(shared.period_s, shared.cells, shared.probes, part.draw.sweep_s) for part in cast]
     senses = Senses(packs, [part.draw.sensors for part in cast], schedules, [part.noise for part in cast], of)
     control = Control(packs)
+    control.keep(load_card(shared.card).limits)
     control.cold_charge[:, 0] = [cast[i].fault is not None and KINDS[cast[i].kind].cold_charge for i in of]
     return World(packs, senses, control), of
 

@@ -302,6 +302,14 @@ def test_half_a_volt_is_not_held_against_the_pack_voltage():
     assert faults(step_to(cleaner, np.where(np.arange(16) == 7, 3.49, 4.0), 64.0))
 
 
+@pytest.mark.parametrize(("others", "fault"), [(0.079, True), (0.081, False)])
+def test_neighbours_in_a_pack_whose_cells_stand_far_apart_are_no_broken_wire(others, fault):
+    """Near empty: half of the cells ``others`` above and half below the median, two neighbours 0.4 V."""
+    voltage = 3.0 + others * np.where(np.arange(16) % 2, 1.0, -1.0)
+    voltage[6], voltage[7] = 2.6, 3.4
+    assert faults(Cleaner()(voltage_v=voltage)) == ([6, 7] if fault else [])
+
+
 def test_neighbours_that_move_to_the_same_side_are_cells_not_a_wire():
     assert not faults(Cleaner()(voltage_v=shifted((7, -0.5), (8, -0.5))))
 
