@@ -275,7 +275,8 @@ def wanted(options):
     """The checks of this run, in order."""
     first = [boot, vcan, was_installed if options["installed"] else installed]
     if options["only"]:
-        return first + [check for check in [decides, *LONG] if check.__name__ in options["only"]]
+        rest = [decides, *LONG, scenarios.short, scenarios.under_systemd, scenarios.fast]
+        return first + [check for check in rest if check.__name__ in options["only"]]
     if options["short"]:
         return [*first, decides, *([scenarios.short] if options["rig"] else []), stopped]
     return [*first, decides, *LONG, *([scenarios.under_systemd, scenarios.fast] if options["rig"] else []), stopped]

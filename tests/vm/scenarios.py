@@ -14,7 +14,8 @@ FAST = (
     "bus_well_socketcan", "bus_off_socketcan", "bus_silence", "bus_id_missing", "bus_error_passive", "bus_spoofed",
     "restarted_in_alert", "internal_short_hard", "overcharge",
 )  # fmt: skip
-UNDER_SYSTEMD = ("bus_well_socketcan", "bus_off_socketcan", "bus_silence", "bus_id_missing", "two_gateways")
+UNDER_SYSTEMD = ("bus_well_socketcan", "bus_off_socketcan", "bus_silence", "bus_error_passive", "two_gateways")
+"""Whose times an emulated processor can keep: a limit of a few seconds asks for a real one."""
 INTERFACES = ("vcan0", "vcan1")
 """One for each scenario that runs at the same time."""
 
@@ -67,6 +68,7 @@ def rig(out, how, names, *options):
     if row is not None:
         yield row
     code = process.wait()
-    if code or len([line for line in told if LINE.match(line)]) != len(names):
+    found = [match for line in told if (match := LINE.match(line))]
+    if len(found) != len(names) or (code and all(match[1] == "pass" for match in found)):
         seconds = round(time.monotonic() - began_s, 1)
         yield {"check": "rig", "asked": how, "ok": False, "found": f"exit code {code}: {''.join(told)[-1500:]}", "seconds": seconds}
