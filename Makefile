@@ -9,7 +9,7 @@ RIGGING := $(VENV)/.rigging
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-gateway check-deb-emulated test results-fault models models-reasoner bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo demo-gateway check-deb-emulated test results-fault results-state models-left-out models models-reasoner bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -114,6 +114,24 @@ test-pybamm: $(RIGGING) ## PyBaMM's cells and packs, and our circuit beside them
 results-fault: $(EXPORTING) ## alarms on every measured fault log, train and public (SHORT=1: the abuse tests in train, as a test)
 	$(if $(SHORT),$(BIN)/python -m pytest -q -m slow tests/export/test_evaluate_fault.py,\
 	  $(BIN)/python -m export evaluate fault ../shared/data/fault/train --jobs 2 && $(BIN)/python -m export evaluate fault ../shared/data/fault/public --jobs 2)
+
+results-state: $(TESTING) ## every requirement on SOC, pass or fail, on the shared data: minutes; writes docs/estimation.md
+	$(BIN)/python -m export evaluate state-table --write docs/estimation.md
+
+models-left-out: $(EXPORTING) ## students that never saw one cell model each, for the never-seen rows of docs/estimation.md
+	for s in lg_hg2 panasonic_18650pf dmegc_randomwalk; do $(BIN)/python -m export train state --leave-out $$s --variants 45 --seeds 1 --models export/left_out || exit 1; done
+
+DAYS := --hours 24 --period 10 --cells 16 96 --kinds ordinary --packs 500
+results-guard: $(EXPORTING) $(RIGGING) ## the guard alone on 1,000 simulated days of ordinary use and 640 packs with faults: docs/results-guard.md (hours; resumes)
+	test -f build/circuit-days/tests.csv || $(BIN)/python -m hil corpus --seed 777 $(DAYS) --out build/circuit-days
+	test -f build/circuit-faults/tests.csv || $(BIN)/python -m hil corpus --seed 778 --packs 520 --cells 16 96 --out build/circuit-faults
+	$(BIN)/python -m hil pybamm-library
+	test -f build/pybamm-days/tests.csv || $(BIN)/python -m hil corpus --plant pybamm --seed 1 --packs 500 --kinds ordinary --out build/pybamm-days
+	test -f build/pybamm-faults/tests.csv || $(BIN)/python -m hil corpus --plant pybamm --seed 602 --packs 120 --hours 24 --out build/pybamm-faults
+	for plant in circuit pybamm; do \
+	  $(BIN)/python -m export evaluate fault build/$$plant-days --methods guard --resume build/$$plant-days.ndjson | sed -n '/^Faults/,$$p'; \
+	  $(BIN)/python -m export evaluate fault build/$$plant-faults --methods limits,guard --resume build/$$plant-faults.ndjson | sed -n '/^Faults/,$$p'; \
+	done
 
 models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on one core; then look at the evaluation
 	$(BIN)/python -m export train gru
