@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder to write to")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for features, which are large")
     parser.add_argument("--seeds", type=int, default=3, help="networks to train; the best on what was held out ships")
-    parser.add_argument("--variants", type=int, default=90, help="wrong cards that the student sees")
+    parser.add_argument("--variants", type=int, default=80, help="wrong cards that the student sees")
     parser.add_argument("--leave-out", default="", choices=("", *CHECKS), help="a set that it must not see, for that set's never-seen rows")
     parser.add_argument("--epochs", type=int, default=None, help="in place of the recipe's")
     parser.add_argument("--logs", type=int, default=None, help="use only so many logs (a trial of the chain)")
@@ -84,8 +84,14 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
     made_of = msgspec.json.encode([FEATURES, tuning, recipe, asdict(job.BOUNDS), cards, variants, args.logs])
     folder = args.runs / model_name / hashlib.sha256(made_of).hexdigest()[:12]
     data = kept(folder / "train.npz", lambda: features.training_sequences(shared, 0, variants, args.leave_out, tuning, args.logs))
-    checks = {}
+    checks, held_out = {}, []
     for source in sources:
+        trained = set(features.source_paths(shared, source))
+        held_out += [
+            f"{source.set}/{path.stem}"
+            for path in sorted((shared / "data/soc/train" / source.set).glob(CHECKS[source.set]))
+            if path not in trained
+        ]
         paths = sorted((shared / "data/soc/train" / source.set).glob(CHECKS[source.set]))[: args.logs]
         card, logs = load_card(source.card), [features.read_log(path) for path in paths]
         checks[source.set] = features.held_out_sequences(card, logs, tuning)
@@ -131,7 +137,7 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
         "period_s": features.PERIOD_S,
         "data": {name: model_card.LICENCES[name] for name in checks},
         "left_out": args.leave_out,
-        "held_out": [f"{name}: {CHECKS[name]}" for name in checks],
+        "held_out": held_out,
         "seeds": list(range(args.seeds)),
         "seed": best,
         "recipe": {"train": msgspec.to_builtins(recipe), "bounds": asdict(job.BOUNDS), "variants": variants},

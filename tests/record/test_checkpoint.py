@@ -284,7 +284,12 @@ def test_health_tells_the_checkpoint(copy, capsys):
     assert asked["resistance_rise"]["sigma"] > 0 and asked["power_fade"]["value"] < asked["resistance_rise"]["value"] + 1e-9
     assert main(["health", str(folder / "rack-1")]) == 0
     told = capsys.readouterr().out
-    assert "16 cells" in told and "no cell's capacity has been measured yet" in told and "capacity fade: unknown" in told and "equivalent full cycles" in told
+    assert (
+        "16 cells" in told
+        and "no cell's capacity has been measured yet" in told
+        and "capacity fade: unknown" in told
+        and "equivalent full cycles" in told
+    )
     assert main(["health", str(folder.parent / "none")]) == 9
     (folder / "rack-1" / "checkpoint.state").write_bytes(b"no")
     capsys.readouterr()
