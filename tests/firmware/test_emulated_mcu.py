@@ -145,7 +145,7 @@ def test_current_that_does_not_fall_is_cut_when_the_time_is_up(board, gateway):
     gateway.until(lambda: gateway.pack and gateway.pack.current_ma == -30_000)
     assert gateway.tell(gateway.advice(Action.OPEN_CONTACTORS)) is Verdict.ACCEPTED
     took = gateway.until(lambda: not closed(board))
-    assert 4 < took < 9
+    assert 4 < took < 30
     assert board.drive.faults & (1 << FaultBit.OPENED_UNDER_LOAD)
 
 
