@@ -26,6 +26,8 @@ KEY_ID, KEY = 1, bytes.fromhex("2b7e151628aed2a6abf7158809cf4f3c")
 """The reference firmware's profile.h. The key is published and for the emulator alone."""
 BAUD = 115_200
 REPLY_S = 10
+PATIENT = "-DPROFILE_FRONT_END_LOST_MS=3000u"
+"""The rig's front end is a thread on a machine that may be busy: such a pause is not the firmware's to judge."""
 
 
 class Board(Protocol):
@@ -47,14 +49,16 @@ def needed(tool: str, package: str) -> str:
     return shutil.which(tool) or tool
 
 
-def image(folder: Path) -> Path:
-    """firmware.elf, built in ``folder``; several runs may ask at once."""
+def image(folder: Path, extra: str = "") -> Path:
+    """firmware.elf, built in ``folder``; several runs may ask at once. extra: more for the compiler."""
     needed("arm-none-eabi-gcc", "gcc-arm-none-eabi")
     make = needed("make", "make")
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run([make, "-s", "-C", FIRMWARE, f"BUILD={folder.resolve()}"], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [make, "-s", "-C", FIRMWARE, f"BUILD={folder.resolve()}", f"EXTRA={extra}"], capture_output=True, text=True, check=False
+        )
     if done.returncode:
         raise RigError(f"the firmware is not built: {done.stderr.strip()}", where=str(FIRMWARE), mend="mend what the compiler names")
     return folder / "firmware.elf"

@@ -24,7 +24,21 @@ from hil.errors import Missing, RigError
 from hil.plant.interface import Measured
 from hil.rig import mcu_faults
 from hil.rig.hardware import Emulator
-from hil.rig.mcu_board import CELLS, FIRMWARE_BUILD, GATEWAY_ID, KEY, KEY_ID, MCU_ID, PROBES, PROFILE, Board, PortBoard, QemuBoard, image
+from hil.rig.mcu_board import (
+    CELLS,
+    FIRMWARE_BUILD,
+    GATEWAY_ID,
+    KEY,
+    KEY_ID,
+    MCU_ID,
+    PATIENT,
+    PROBES,
+    PROFILE,
+    Board,
+    PortBoard,
+    QemuBoard,
+    image,
+)
 from hil.rig.mcu_front_end import Drive, FrontEnd
 from hil.rig.mcu_line import Line, Told
 from hil.rig.run_log import McuTold
@@ -210,6 +224,6 @@ def key_of(file: Path) -> Key:
 
 
 def qemu(folder: Path, elf: Path | None) -> QemuBoard:
-    board = QemuBoard(elf if elf is not None else image(FIRMWARE_BUILD), folder)
+    board = QemuBoard(elf if elf is not None else image(FIRMWARE_BUILD, PATIENT), folder)
     board.connect()
     return board

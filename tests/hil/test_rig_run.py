@@ -181,12 +181,12 @@ def test_a_scenario_runs_on_a_bench(tmp_path, monkeypatch):
 @pytest.mark.skipif(bool(os.environ.get("SHORT")), reason="a minute: the long form of make test-rig")
 def test_a_board_at_a_port_takes_the_emulated_ones_place(tmp_path):
     """The port is a pseudo-terminal here; behind it runs the same firmware, as it would behind a USB port."""
-    from hil.rig.mcu_board import FIRMWARE_BUILD, QemuBoard, image
+    from hil.rig.mcu_board import FIRMWARE_BUILD, PATIENT, QemuBoard, image
 
     short = tmp_path / "short.yaml"
     text = (SCENARIOS / "mcu_well.yaml").read_text().replace("mcu_well", "short").replace("duration_s: 15", "duration_s: 2")
     short.write_text(text.split("expect:")[0] + "expect:\n  - plant: current_zero\n    within_s: 0\n")
-    board = QemuBoard(image(FIRMWARE_BUILD), tmp_path)
+    board = QemuBoard(image(FIRMWARE_BUILD, PATIENT), tmp_path)
     os.close(board.front_end)
     board.front_end = -1
     try:

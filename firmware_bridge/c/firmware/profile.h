@@ -21,7 +21,9 @@
 /* a value beyond its limit for so long trips: longer than a spike, shorter than harm */
 #define PROFILE_TRIP_MS 300u
 /* nothing from the front end for so long: it is lost */
+#ifndef PROFILE_FRONT_END_LOST_MS
 #define PROFILE_FRONT_END_LOST_MS 1000u
+#endif
 
 #define PROFILE_LOW_CURRENT_MA 1000u
 #define PROFILE_LOWERING_ADVICE_MS 5000u
