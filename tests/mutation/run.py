@@ -1,7 +1,7 @@
 """Mutation testing of edgebms/guard: each mutant must make a test of tests/guard fail.
 
     python tests/mutation/run.py            every mutant (some twenty minutes)
-    python tests/mutation/run.py --short    a sample drawn by --seed, for some two minutes
+    python tests/mutation/run.py --short    a sample drawn by --seed, for some ninety seconds
 
 The tests are collected once; each mutant is put into a forked child, which runs the tests that reach the
 mutated statement, until one fails. A mutant that lives must stand in survivors.toml
@@ -36,7 +36,7 @@ PACKAGE = "edgebms.guard"
 FOLDER = ROOT / "edgebms" / "guard"
 TESTS = ["tests/guard", "--ignore=tests/guard/test_guard_data.py"]  # long, and it looks at data
 SURVIVORS = Path(__file__).parent / "survivors.toml"
-SHORT_S = 80.0
+SHORT_S = 50.0
 TESTS_S = 12.0
 """A mutant is shown to the tests that reach it, up to so many seconds of them: the direct ones first, then those of
 the rows, each lot by its time. What only a long test sees is not seen."""
