@@ -42,6 +42,8 @@ FEATURES = (
 )
 """Names of the inputs in order. A model that was trained on others is refused."""
 
+PER_C = 0.1
+"""The temperature counts in tens of kelvin."""
 ERROR_V = 0.01
 """A card's error that counts as one."""
 INNOVATION_SOC = 0.01
@@ -83,7 +85,7 @@ def features(kalman: Kalman, current_a: float | Floats, period_s: float) -> Sing
     logs = raw[8:]
     np.maximum(logs, TINY, out=logs)
     np.log(logs, out=logs)
-    np.multiply(kalman.temperature_c, 0.1, out=raw[13])
+    np.multiply(kalman.temperature_c, PER_C, out=raw[13])
     return raw.T.astype(np.float32, order="C")
 
 
