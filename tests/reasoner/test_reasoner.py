@@ -19,6 +19,7 @@ from edgebms.decision.types import Decision, encode
 from edgebms.errors import ModelError
 from edgebms.evidence.baseline import Baseline
 from edgebms.evidence.past import Past, Scale
+from edgebms.evidence.queries import QUERIES
 from edgebms.reasoner.decoder import interrogate
 from edgebms.reasoner.language import CAP
 from edgebms.reasoner.student import load_reasoner
@@ -168,3 +169,18 @@ def test_a_black_box_s_image_and_a_checkpoint_hold_the_reasoner(tmp_path: Path) 
     _, body = checkpoint.collect(first, config(student).pack[0], Counters(1.0), moment)
     assert first.pipeline.reasoner is not None
     assert body["reasoner"] == first.pipeline.reasoner.state()
+
+
+def test_what_training_never_saw_answered_is_not_asked(tmp_path: Path) -> None:
+    """Whatever the weights; and a card that names no question is refused."""
+    unasked = [query.word for query in QUERIES[::2]]
+    pipeline = build_lines(config(save_student(tmp_path, 3, unasked=unasked, commit=1.0, glance=1.0)), ask_inline)["pack"].pipeline
+    asked: set[tuple[str, float]] = set()
+    for snapshot in snapshots(120):
+        decision = pipeline.step(snapshot, snapshot.time_ns, None)
+        if decision.reasoning is not None:
+            asked |= {(row.query, row.window_s) for row in decision.reasoning.trace}
+    allowed = {(f"{query.family}_of_{query.whom}", query.window_s) for query in QUERIES if query.word not in unasked}
+    assert asked and asked <= allowed
+    with pytest.raises(ModelError, match="which is no question"):
+        load_reasoner(str(save_student(tmp_path, 4, unasked=["mood.pack.60s"])))
