@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgebms.estimator.student import open_session
-from edgebms.reasoner.language import TOKENS
-from export.reason.decoder_graph import NANO, Shape, decoder_graph, random_weights
-from export.reason.smooth import largest, places, smoothed
-from export.reason.student_model import steps
+pytestmark = pytest.mark.slow
+pytest.importorskip("torch", reason="needs the export extra")
+
+from edgebms.estimator.student import open_session  # noqa: E402
+from edgebms.reasoner.language import TOKENS  # noqa: E402
+from export.reason.decoder_graph import NANO, Shape, decoder_graph, random_weights  # noqa: E402
+from export.reason.smooth import largest, places, smoothed  # noqa: E402
+from export.reason.student_model import steps  # noqa: E402
 
 GROUPED = Shape(width=64, layers=2, heads=4, key_heads=2, inner=96)
 
