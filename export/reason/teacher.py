@@ -251,7 +251,7 @@ def learn(
         "reward": float(rewards.mean()),
         "accuracy": float((done.cause == rows["cause"]).mean()),
         "questions": float(done.length.mean()),
-        "entropy": float(spread),
+        "entropy": spread.item(),
         "healthy_questions": float(done.length[rows["cause"] == HEALTHY].mean()) if (rows["cause"] == HEALTHY).any() else float("nan"),
     }
 
