@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgebms.estimator.student import FEATURES, PER_C
+from edgebms.estimator.student import ERROR_V, FEATURES, PER_C
 from export.cell import Recurrent, likelihood_and_rmse
 from export.features import Sequences
 from export.onnx_graph import Bounds
@@ -28,6 +28,9 @@ REGRET_FROM = 0.0005
 CHUNK = 250
 LEADS_FROM_C = 15.0
 """Colder, the filter stands alone: on held-out cycles at 10 and -20 degC the student was more than 0.2 points behind it."""
+LEADS_TO_ERROR_V = 0.04
+"""Where a card's stated error is larger (cells without characterisation), the filter stands alone: a student that never saw LG
+was 4 points behind it there."""
 MARGIN = 0.05
 """The domain reaches beyond the range of the training by this share of its width; the network clips there anyway."""
 
@@ -61,6 +64,8 @@ def scaling(data: Sequences) -> Scaling:
     low, high = low - margin, high + margin
     at = FEATURES.index("temperature")
     low[at] = max(low[at], LEADS_FROM_C * PER_C)
+    at = FEATURES.index("log_error")
+    high[at] = min(high[at], math.log(LEADS_TO_ERROR_V / ERROR_V))
     return Scaling(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3), low, high)
 
 
