@@ -19,10 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.cellcard import load_card
+from edgebms.estimator.student import load_student
 from export.evaluate_state import SETTLE_S, progress, runs_of
 from export.left_out import FOLDER, tuning_of
 from export.state_estimators import Filter
 from export.state_logs import find_logs, read_state_log
+from export.state_step_cost import step_cost_ms
 from export.student_estimators import Student
 
 Floats = NDArray[np.float64]
@@ -355,5 +357,13 @@ def row_of(group: Group) -> dict[str, Any]:
 def page(groups: list[Group], names: list[str]) -> list[str]:
     lines = requirement_lines(groups, names)
     scores = ", ".join(f"{name} {weighted_error(groups, name):.2f} %" for name in names)
+    if "student_int8" in names:
+        student = load_student("state")
+        cost = step_cost_ms(load_card(CASES[0].card), student)
+        lines.append(f"| filter and student, 96 cells, one step, one core, ms | 0.5 | 0.15 | - | {cost:.2f} {verdict(cost, 0.5, 0.15)} |")
+        moved = float(msgspec.json.decode(Path("models/state.json").read_bytes())["int8_shift"]["correction_p999_pct"])
+        lines.append(
+            f"| int8 against float, a sample's shift, p99.9 (of the training) | 0.5 | 0.2 | - | {moved:.2f} {verdict(moved, 0.5, 0.2)} |"
+        )
     lines += ["", f"McMaster-style mean over the cases of LG HG2: {scores}.", "", *offset_lines(groups), "", *group_lines(groups, names)]
     return lines
