@@ -89,7 +89,8 @@ def test_curves_are_the_cards(name):
     for t in inside:
         looked = curves.look(np.array(ohmic.soc), np.full(len(ohmic.soc), ohmic.temperature_c[t]))
         assert looked[R0] == pytest.approx(ohmic.value[t], rel=0.05)
-        assert looked[EXCHANGE] == pytest.approx(card.exchange_a.value[t], rel=0.06)
+        # LG's card falls tenfold to its last temperature, which lies between two of the map's
+        assert looked[EXCHANGE] == pytest.approx(card.exchange_a.value[t], rel=0.11)
 
 
 def test_charge_in_is_charge_held_and_leaked():
