@@ -119,7 +119,9 @@ def checked(args: argparse.Namespace) -> int:
     if not ended:
         print(f"the machine did not come to its end within {limit_s:g} s: {BUILD}/out has its console")
         run.notes.append(f"ended after {limit_s:g} s, before its checks were done")
-    if args.write is not None and run.rows and not args.only:
+    if args.only:
+        run.notes.append(f"no other checks were asked for than {args.only.replace(',', ', ')}")
+    if args.write is not None and run.rows:
         write(args.write, run)
     if args.short and not ended and (run.rows or run.machine_s < BOOT_S):
         print("what was not reached for want of time is no failure of the short form")
