@@ -174,6 +174,10 @@ def page_flooded():
         viewer = watch(port)
         heard = [b""]  # read all the while: a viewer that does not read is cut, as it should be
         threading.Thread(target=lambda: [heard.append(more) for more in iter(lambda: viewer.recv(1 << 20), b"")], daemon=True).start()
+        end_s = time.monotonic() + 20
+        while b"event: decision" not in b"".join(heard):
+            assert time.monotonic() < end_s, "the viewer was never served"
+            time.sleep(0.05)
         scene.begin()
         idle = []
         for number in range(200):
