@@ -217,7 +217,9 @@ def heat_to(world: World, row: int, fault: Fault, now_s: float) -> float:
 
 
 def over_current(world: World, row: int, fault: Fault, now_s: float) -> float:
+    """A load that takes more than it should, whatever the site allows."""
     world.control.factor[row, 0] = fault.size
+    world.control.charge_a[row, 0] = world.control.discharge_a[row, 0] = np.inf
     world.control.hot_cut[row, 0] = fault.seed % 2
     return NEVER
 

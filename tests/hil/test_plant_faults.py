@@ -260,6 +260,7 @@ def test_current_and_insulation(runs):
     row, twin = runs.rows("over_current")
     after = runs.after(5)
     assert np.abs(runs.seen.current_a[after : after + 300, row]).max() > 1.5 * np.abs(runs.seen.current_a[after : after + 300, twin]).max()
+    assert np.isfinite(runs.world.control.discharge_a[twin, 0]) and np.isinf(runs.world.control.discharge_a[row, 0])
     row, _ = runs.rows("insulation_loss")
     assert runs.seen.insulation_ohm[-1, row] == pytest.approx(1e4, rel=0.05)
     assert runs.seen.insulation_ohm[int(ONSET_S) - 5, row] > 1e6
