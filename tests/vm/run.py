@@ -38,6 +38,8 @@ SHORT_S, LONG_S = 225.0, 29 * 60.0
 """Of the whole run, from nothing in build/ on."""
 BOOT_S = 120.0
 """A machine that has told nothing by then is broken, not slow: it takes 15 s where the processor has nothing else to do."""
+IN_CI = os.environ.get("CI") == "true"
+"""There nothing checked is nothing passed."""
 SCENARIO_S = 100.0
 """The short form runs a scenario of the rig where the machine was made within this time, or kvm runs it."""
 
@@ -56,7 +58,7 @@ def main() -> int:
         return checked(args)
     except Late:
         print(f"left out: the machine could not be made within {SHORT_S:g} s here; run it again when there is less to do")
-        return 0
+        return int(IN_CI)
     except pytest.skip.Exception as error:
         print(f"skipped: {error}")
         return 0
@@ -123,7 +125,7 @@ def checked(args: argparse.Namespace) -> int:
         run.notes.append(f"no other checks were asked for than {args.only.replace(',', ', ')}")
     if args.write is not None and run.rows:
         write(args.write, run)
-    if args.short and not ended and (run.rows or run.machine_s < BOOT_S):
+    if args.short and not ended and (run.rows or (run.machine_s < BOOT_S and not IN_CI)):
         print("what was not reached for want of time is no failure of the short form")
         ended = True
     return 1 if wrong or not ended else 0
