@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--models", type=Path, default=Path("models"), help="folder to write to")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder for features, which are large")
     parser.add_argument("--seeds", type=int, default=3, help="networks to train; the best on what was held out ships")
+    parser.add_argument(
+        "--teacher", action=argparse.BooleanOptionalAction, default=True, help="train a wider teacher first, which the students follow"
+    )
+    parser.add_argument("--teachers", type=Path, default=Path("export/teachers"), help="folder to write the teacher to: it does not ship")
     parser.add_argument("--variants", type=int, default=80, help="wrong cards that the student sees")
     parser.add_argument("--leave-out", default="", choices=("", *CHECKS), help="a set that it must not see, for that set's never-seen rows")
     parser.add_argument("--epochs", type=int, default=None, help="in place of the recipe's")
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
 
 def train_state(args: argparse.Namespace, shared: Path) -> int:
     from export import train_state as job
-    from export.cell import CLIP
+    from export.cell import CLIP, Recurrent
     from export.onnx_graph import state_graph
     from export.quantise import quantise, roll, shift
 
@@ -102,26 +106,48 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
     table = [{"set": name, "estimator": "kalman"} | accuracy(part, part.filter, part.sigma) for name, part in checks.items()]
     say("\n".join(map(str, table)))
     nets, scores = [], []
-    for seed in range(args.seeds):
-        net = job.train(data, scale, seed, recipe, folder / f"seed{seed}.pt")
+
+    def judge(net: Recurrent, estimator: str, seed: int) -> float:
         rows = []
         for name, part in checks.items():
             correction, sigma = job.correct(net, part, scale)
-            rows.append({"set": name, "estimator": "student_float", "seed": seed} | accuracy(part, part.filter + correction, sigma))
+            rows.append({"set": name, "estimator": estimator, "seed": seed} | accuracy(part, part.filter + correction, sigma))
         say("\n".join(map(str, rows)))
-        table += rows
-        nets.append(net)
+        table.extend(rows)
         # Every set counts alike: a per cent less on a hard one is worth a per cent less on an easy one.
-        scores.append(float(np.mean(np.log([row["rmse_pct"] for row in rows]))))
+        return float(np.mean(np.log([row["rmse_pct"] for row in rows])))
+
+    teaching, teacher, taught = job.Teaching() if args.teacher else None, None, None
+    mark = ""
+    if teaching is not None:
+        if args.epochs is not None:
+            teaching = replace(teaching, epochs=args.epochs)
+        mark = "-" + hashlib.sha256(msgspec.json.encode(teaching)).hexdigest()[:8]
+        wide = replace(recipe, hidden=teaching.hidden, epochs=teaching.epochs, rate=teaching.rate)
+        teacher = job.train(data, scale, 0, wide, folder / f"teacher{mark}.pt")
+        judge(teacher, "teacher", 0)
+        taught = job.lesson(teacher, data, scale)
+    # One student of the labels alone stands beside those of the teacher: what teaching is worth can be seen.
+    lessons = [("student_float", seed, taught) for seed in range(args.seeds)] + ([("student_alone", 0, None)] if taught is not None else [])
+    for estimator, seed, lesson in lessons:
+        net = job.train(data, scale, seed, recipe, folder / f"seed{seed}{mark if lesson is not None else ''}.pt", lesson, teaching)
+        scores.append(judge(net, estimator, seed))
+        nets.append(net)
     best = int(np.argmin(scores))
+    chosen = lessons[best]
+    say(f"ships: {chosen[0]} of seed {chosen[1]}")
     at = job.SIGMA_AT
-    model = state_graph(nets[best].weights(), CLIP, at, float(scale.centre[at]), float(scale.scale[at]), job.BOUNDS)
+
+    def graph(net: Recurrent) -> bytes:
+        return state_graph(net.weights(), CLIP, at, float(scale.centre[at]), float(scale.scale[at]), job.BOUNDS)
+
+    model = graph(nets[best])
     small = quantise(model, scaled(data.x[:, ::8], scale.centre, scale.scale))
     x = scaled(check.x, scale.centre, scale.scale)
     moved = shift(model, small, x, check.valid)
     answer = np.stack([y for _, y, _ in roll(small, x)])
     table.append(
-        {"set": next(iter(checks)), "estimator": "student_int8", "seed": best}
+        {"set": next(iter(checks)), "estimator": "student_int8", "seed": chosen[1]}
         | accuracy(check, check.filter + answer[..., 0], np.exp(answer[..., 1]))
     )
     say(str(table[-1]))
@@ -139,8 +165,14 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
         "left_out": args.leave_out,
         "held_out": held_out,
         "seeds": list(range(args.seeds)),
-        "seed": best,
-        "recipe": {"train": msgspec.to_builtins(recipe), "bounds": asdict(job.BOUNDS), "variants": variants},
+        "seed": chosen[1],
+        "taught": chosen[2] is not None,
+        "recipe": {
+            "train": msgspec.to_builtins(recipe),
+            "teacher": msgspec.to_builtins(teaching),
+            "bounds": asdict(job.BOUNDS),
+            "variants": variants,
+        },
         "filter": {
             "tuning": msgspec.to_builtins(tuning),
             "cards": cards,
@@ -150,6 +182,8 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
     }
     if not args.leave_out:
         model_card.write(args.models, "state_float", model, common | {"form": "float32"})
+    if teacher is not None and teaching is not None:
+        model_card.write(args.teachers, f"{model_name}_teacher", graph(teacher), common | {"form": "float32", "hidden": teaching.hidden})
     model_card.write(args.models, model_name, small, common | {"form": "int8 QDQ, S8S8, per channel", "int8_shift": moved})
     return 0
 

@@ -26,6 +26,8 @@ EARLY_S, EARLY = 60.0, 0.2
 REGRET_FROM = 0.0005
 """Worse by less counts as no worse."""
 CHUNK = 250
+GROUP = 128
+"""Sequences beside each other where nothing is learned."""
 LEADS_FROM_C = 15.0
 """Colder, the filter stands alone: on held-out cycles at 10 and -20 degC the student was more than 0.2 points behind it."""
 LEADS_TO_ERROR_V = 0.04
@@ -45,6 +47,19 @@ class Recipe:
     """Weight of the RMSE beside the likelihood."""
     regret: float = 30.0
     """Weight of being further off than the filter: where that is good already, it is to be left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Teaching:
+    """The teacher: the same network, wider, on the same sequences. The student is then drawn towards what it says."""
+
+    hidden: int = 96
+    epochs: int = 9
+    rate: float = 3e-3
+    follow: float = 10.0
+    """Weight of the student's distance to the teacher's correction (RMSE), beside the truth."""
+    follow_sigma: float = 0.3
+    """Weight of the square of its distance to the teacher's log sigma."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +105,18 @@ def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Te
     )
 
 
-def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe, checkpoint: Path) -> Recurrent:
+def train(
+    data: Sequences,
+    scale: Scaling,
+    seed: int,
+    recipe: Recipe,
+    checkpoint: Path,
+    taught: tuple[Tensor, Tensor] | None = None,
+    teaching: Teaching | None = None,
+) -> Recurrent:
     """One network from ``seed``: the same data, seed and version of torch give the same weights.
+
+    taught: a teacher's correction and log sigma on ``data``, (steps, sequences) each, to follow as ``teaching`` says.
 
     After each epoch all is put into ``checkpoint``; a training that was stopped goes on from there.
     """
@@ -130,6 +155,12 @@ def train(data: Sequences, scale: Scaling, seed: int, recipe: Recipe, checkpoint
                 wrong = correction - target[part, group]
                 regret = torch.relu(wrong.abs() - target[part, group].abs() - REGRET_FROM).mul(w).sum() / w.sum().clamp(min=1.0)
                 loss = likelihood_and_rmse(wrong, log_out, w, recipe.rmse) + recipe.regret * regret
+                if taught is not None and teaching is not None:
+                    apart = (correction - taught[0][part, group]) ** 2
+                    surer = (log_out - taught[1][part, group]) ** 2
+                    total = w.sum().clamp(min=1.0)
+                    loss = loss + teaching.follow * torch.sqrt(apart.mul(w).sum() / total + 1e-8)
+                    loss = loss + teaching.follow_sigma * surer.mul(w).sum() / total
                 optimiser.zero_grad()
                 loss.backward()
                 torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
@@ -149,3 +180,14 @@ def correct(net: Recurrent, data: Sequences, scale: Scaling) -> tuple[NDArray[np
     head, _ = net(x, torch.zeros(x.shape[1], net.gru.hidden_size))
     correction, log_out = answer(head, log_sigma)
     return correction.numpy(), log_out.exp().numpy()
+
+
+@torch.no_grad()
+def lesson(net: Recurrent, data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor]:
+    """What the teacher says on the training's sequences: correction and log sigma, (steps, sequences) each."""
+    x, log_sigma, _, _ = tensors(data, scale)
+    parts = []
+    for group in torch.arange(x.shape[1]).split(GROUP):
+        head, _ = net(x[:, group], torch.zeros(group.numel(), net.gru.hidden_size))
+        parts.append(answer(head, log_sigma[:, group]))
+    return torch.cat([part[0] for part in parts], dim=1), torch.cat([part[1] for part in parts], dim=1)
