@@ -135,7 +135,9 @@ def lift_charge_limit(world: World, row: int, fault: Fault, now_s: float) -> flo
 
 
 def lower_discharge_limit(world: World, row: int, fault: Fault, now_s: float) -> float:
+    """The load goes on below the cells' limit by ``size``: no reserve holds it."""
     world.control.low_v[row, 0] -= fault.size
+    world.control.reserve[row, 0] = 0.0
     return NEVER
 
 

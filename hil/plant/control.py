@@ -19,7 +19,11 @@ CHARGE_TAPER_K = 5.0
 HOT_MARGIN_K = 3.0
 """The sensors of a site differ from the cells by their errors."""
 LOW_MARGIN_V = 0.15
-"""A site that keeps the card's limits stops discharging so far above the least cell voltage."""
+"""A site that keeps the card's limits stops discharging so far above the least cell voltage ..."""
+HIGH_MARGIN_V = 0.010
+"""... and charges so far below the highest: it goes by what its sensors read (offset and noise of a few mV)."""
+RESERVE_FROM, RESERVE_NONE = 0.10, 0.05
+"""SOC of the emptiest cell from which such a site takes less, and at which it takes nothing: its reserve."""
 LOOK_S = 5.0
 PUMP_FROM_C, PUMP_LEAST, CHILL_FROM_C = 24.0, 0.4, 32.0
 """The pump runs up, and the chiller starts, with the hottest cell."""
@@ -32,7 +36,7 @@ class Control:
     """One row a pack, (p, 1). high_v, low_v: where charge and discharge taper off at the outermost cell. charge_a, discharge_a:
     commanded limits (>= 0). closed: 1 = contactors commanded closed; welded: 1 = they
     do not open; fused: 1 = the fuse has gone, for good. cold_charge: 1 = the cold does not cut the charge current.
-    charge_hot_c: no charging from there on. pump: factor on the coolant's flow (a fault's); cool: 1 = cooling commanded. hot_cut: 1 = heat cuts the current. short_a: what flows through a short across the pack (<= 0); short_seen: 1 = the shunt is in its path."""
+    charge_hot_c: no charging from there on. reserve: 1 = the site leaves the last of its energy in the cells. pump: factor on the coolant's flow (a fault's); cool: 1 = cooling commanded. hot_cut: 1 = heat cuts the current. short_a: what flows through a short across the pack (<= 0); short_seen: 1 = the shunt is in its path."""
 
     def __init__(self, packs: Packs) -> None:
         count = len(packs.state.soc)
@@ -48,14 +52,17 @@ class Control:
         self.short_a, self.short_seen = full(0), full(1)
         self.through_a, self.total_a = full(0), full(0)
         self.welded, self.fused = full(0), full(0)
-        self.charge_hot_c = full(np.inf)
+        self.charge_hot_c, self.reserve = full(np.inf), full(0)
         self._over_s, self.link = full(0), full(1)
-        self._gain, self._charge_a, self._warm, self._looked_s = full(0), full(0), full(1), -np.inf
+        self._gain, self._charge_a, self._discharge_a = full(0), full(0), full(np.inf)
+        self._warm, self._looked_s = full(1), -np.inf
 
     def keep(self, limits: CardLimits) -> None:
         """From now on the site asks for no more than the card allows, as one does whose charger and inverter were set up by it."""
         self.charge_a[...], self.discharge_a[...] = limits.charge_c_rate * self._group_ah, limits.discharge_c_rate * self._group_ah
         self.low_v += LOW_MARGIN_V
+        self.high_v -= HIGH_MARGIN_V
+        self.reserve[...] = 1.0
         self.charge_hot_c[...] = limits.charge_temperature_max_c - HOT_MARGIN_K
 
     def current(self, packs: Packs, request_a: Floats, step_s: float) -> Floats:
@@ -67,7 +74,7 @@ class Control:
         most = np.maximum(self.through_a + self._gain * (self.high_v - top), 0.0)
         least = np.minimum(self.through_a - self._gain * (bottom - self.low_v), 0.0)
         through = request_a.reshape(-1, 1) * self.factor
-        np.maximum(through, -self.discharge_a, out=through)
+        np.maximum(through, -np.minimum(self.discharge_a, self._discharge_a), out=through)
         np.minimum(through, np.minimum(self.charge_a, self._charge_a), out=through)
         np.maximum(through, least, out=through)
         np.minimum(through, most, out=through)
@@ -98,6 +105,9 @@ class Control:
         self._charge_a = np.where(self.cold_charge > 0, np.inf, warmth * packs.curves.capacity_ah * parallel)
         hot = np.clip((self.charge_hot_c - hottest_c) / CHARGE_TAPER_K, 0.0, 1.0)
         self._charge_a = np.where(hot < 1, np.minimum(self._charge_a, hot * packs.curves.capacity_ah * parallel), self._charge_a)
+        left = np.clip((state.soc.min(axis=1, keepdims=True) - RESERVE_NONE) / (RESERVE_FROM - RESERVE_NONE), 0.0, 1.0)
+        kept = (self.reserve > 0) & (left < 1)
+        self._discharge_a = np.where(kept, left * packs.curves.capacity_ah * parallel, np.inf)
         warm = np.clip((HOT_NONE_C - hottest_c) / (HOT_NONE_C - HOT_FROM_C), 0.0, 1.0)
         self._warm = np.where(self.hot_cut > 0, warm, 1.0)
 

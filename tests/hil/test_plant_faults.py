@@ -201,7 +201,13 @@ def test_charge_and_discharge_go_past_the_limits(runs):
         row, twin = runs.rows(kind)
         volts = runs.seen.cell_voltage_v
         assert beyond(volts[:, row]) > 0.05, kind
-        assert beyond(volts[:, twin]) < 0.03, kind
+        assert beyond(volts[:, twin]) < 0.0, kind
+
+
+def test_a_site_leaves_a_reserve_in_its_cells_that_an_over_discharge_takes(runs):
+    row, twin = runs.rows("over_discharge")
+    left = runs.world.packs.state.soc
+    assert left[row].min() < 0.0 < 0.045 < left[twin].min() < 0.07
 
 
 def test_lost_cooling_warms_without_moving_the_voltages(runs):
