@@ -33,7 +33,7 @@ from edgebms.loop import Loop, PackLine
 from edgebms.notify import NOTICE, WARNING, Notify, say
 from edgebms.order import SendCells
 from edgebms.outlet.outlet import Gateway
-from edgebms.outlets import Opened, open_outlets
+from edgebms.outlets import Opened, open_outlets, outlet_faults
 from edgebms.own_faults import OwnFaults
 from edgebms.record.recorder import Recording
 from edgebms.reload import Building, carry_over, load
@@ -167,8 +167,7 @@ class Daemon:
         now_ns = self._clock.now_ns()
         found = [fault for fault in (*self._own_faults.standing(), *self._control.faults(now_ns)) if fault.concerns(pack)]
         found += self._buses.faults(pack, now_ns)
-        for opened in self._outlets.values():
-            found += opened.outlet.faults(now_ns)
+        found += outlet_faults(self._outlets, now_ns, on_rig=isinstance(self._clock, RigClock))
         found += self._recording.faults(pack)
         return tuple(found)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from edgebms.clock import MonotonicClock
 from edgebms.config import Config, MetricsOutlet, MqttOutlet, PackConfig, PageOutlet, SocketOutlet
 from edgebms.decision.types import Decision
+from edgebms.gateway_fault import GatewayFault
 from edgebms.outlet.outlet import Gateway, Outlet
 from edgebms.outlet.sink import Sink
 from edgebms.outlet.stream import Stream
@@ -34,6 +36,14 @@ def open_outlets(config: Config, gateway: Gateway, standing: Mapping[str, Opened
                 new.outlet.close()
         raise
     return opened
+
+
+def outlet_faults(opened: Mapping[str, Opened], now_ns: int, *, on_rig: bool) -> list[GatewayFault]:
+    """What is wrong with the outlets. They live on the machine's clock, which is the packs' (``now_ns``) except on a rig's: that
+    passes a minute in a millisecond, and an outlet in the middle of a write is not stuck for it."""
+    machine_ns = MonotonicClock().now_ns() if on_rig else now_ns
+    found = [fault for each in opened.values() for fault in each.outlet.faults(machine_ns)]
+    return [replace(fault, since_ns=max(0, fault.since_ns + now_ns - machine_ns)) for fault in found] if on_rig else found
 
 
 def wanted(config: Config, gateway: Gateway) -> dict[str, tuple[object, Callable[[], Outlet]]]:

@@ -8,6 +8,7 @@ from lines import Run, frames
 
 from edgebms.decision.types import encode
 from edgebms.outlet.sink import Sink
+from edgebms.outlets import Opened, outlet_faults
 from edgebms.vocabulary import Action, Mode
 
 
@@ -66,6 +67,23 @@ def test_a_hanging_outlet_costs_the_oldest_cyclic_decisions_and_no_change():
     assert slow.written == [0, 40, 41, *range(90, 100)]
     assert sink.dropped == 87 and sink.lost_changes == 0
     assert sink.faults(now_ns[0] + 61 * 10**9) == (), "told for a minute after the last loss"
+
+
+def test_on_a_rigs_clock_a_write_that_goes_on_is_not_stuck_and_one_that_hangs_is(monkeypatch):
+    slow = Slow()
+    sink = Sink("test", slow.write)
+    opened = {"test": Opened(None, sink)}
+    offer(sink, decisions(1))
+    assert slow.entered.wait(5)
+    a_year_ns = 365 * 86_400 * 10**9
+    assert outlet_faults(opened, a_year_ns, on_rig=True) == []
+    monkeypatch.setattr("edgebms.outlet.sink.STUCK_S", 0.05)
+    time.sleep(0.1)
+    (fault,) = outlet_faults(opened, a_year_ns, on_rig=True)
+    assert fault.rule == "outlet_stuck.test" and 0.05 < fault.value < 60.0
+    assert a_year_ns - 60 * 10**9 < fault.since_ns < a_year_ns, "told on the packs' clock"
+    slow.release.set()
+    sink.close()
 
 
 def test_an_outlet_that_raises_is_told_and_tried_again(capsys):
