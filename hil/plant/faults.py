@@ -143,6 +143,7 @@ LOOK_ALIKES: dict[str, Kind] = {
     "full_charge": Kind(C.HEALTHY, nothing, "pack", "1", (0.0, 0.0), load="charge", soc=(0.75, 0.95), mimics="overcharge"),
     "empty": Kind(C.HEALTHY, nothing, "pack", "1", (0.0, 0.0), load="discharge", soc=(0.1, 0.3), mimics="over_discharge"),
     "hard_pull": Kind(C.HEALTHY, nothing, "pack", "1", (0.0, 0.0), load="heavy", mimics="over_current"),
+    "damp_day": Kind(C.HEALTHY, insulation, "pack", "ohm", (4e6, 2e7), log=True, tau_s=(60.0, 600.0), mimics="insulation_loss"),
 }  # fmt: skip
 KINDS = {**FAULTS, **LOOK_ALIKES}
 ORDINARY = "ordinary"

@@ -29,7 +29,7 @@ SIZES = {
     "short_constant": 2.0, "short_decaying": 0.15, "short_probe_lost": 0.15, "short_micro": 0.06, "short_outside_group": 0.02,
     "short_outside_pack": 0.02, "voltage_drift": -0.03, "voltage_tap": 0.02, "probe_drift": 8.0, "current_offset": 0.5, "joint_loose": 0.004,
     "overcharge": 0.3, "over_discharge": 0.6, "cooling_failure": 0.1, "cooling_blocked": 0.1, "plating": 0.2, "imbalance": 0.05,
-    "insulation_loss": 1e4, "heater_stopped": 90.0, "over_current": 2.0, "sun_on_one_side": 6.0, "balancing": 0.1, "weak_cell": 0.85,
+    "insulation_loss": 1e4, "heater_stopped": 90.0, "over_current": 2.0, "sun_on_one_side": 6.0, "balancing": 0.1, "weak_cell": 0.85, "damp_day": 4e6,
 }  # fmt: skip
 TAUS = {
     "short_decaying": 60.0,
@@ -288,6 +288,8 @@ def test_look_alikes_are_benign_and_show_what_they_mimic(runs):
     cell = seen.cell_voltage_v[:, runs.kinds.index("cell_reconnected"), CELL]
     assert 5 < np.isnan(cell).sum() < 130
     assert np.isfinite(cell[-1])
+    damp = seen.insulation_ohm[:, runs.kinds.index("damp_day")]
+    assert 5e5 < damp[-1] < 0.8 * damp[int(ONSET_S) - 5]
     weak = seen.cell_voltage_v[:, runs.kinds.index("weak_cell")]
     assert weak.std(axis=0).argmax() == CELL
 
