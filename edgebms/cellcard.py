@@ -147,13 +147,48 @@ class Accuracy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_between("voltage_v", self.voltage_v, 1e-5, 1.0)
 
 
-class CellCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class AgedCharge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What aged cells of this model took between marks of voltage on a charge, and the capacity that they had.
+
+    marks_v: rising; filled: (points, marks - 1), charge between neighbouring marks over capacity_ah. Capacity over
+    capacity_ah = mean + sum over the points of weight * exp(-|difference of filled / spread|^2 / 2), a Gaussian process
+    on chosen points (Rasmussen and Williams 2006, section 8.3.1). error: its standard deviation on cells not in it,
+    width: that of the capacities. current_c (1/h), temperature_c: of those charges.
+    """
+
+    source: Words
+    method: Words
+    current_c: Positive
+    temperature_c: float
+    marks_v: Axis
+    filled: Rows
+    weight: Row
+    spread: Row
+    mean: Positive
+    error: Positive
+    width: Positive
+
+    def __post_init__(self) -> None:
+        if len(self.marks_v) < 2:
+            raise ValueError("marks_v needs two marks or more")
+        check_axis("marks_v", self.marks_v, (0.5, 6.0))
+        check_rows("filled", self.filled, len(self.filled), len(self.marks_v) - 1)
+        check_rows("weight", (self.weight,), 1, len(self.filled))
+        check_rows("spread", (self.spread,), 1, len(self.marks_v) - 1)
+        if min(self.spread) <= 0:
+            raise ValueError("spread has a value that is not positive")
+        if not all(map(math.isfinite, (self.current_c, self.temperature_c, self.mean, self.error, self.width))):
+            raise ValueError("aged_charge holds a number that is not finite")
+
+
+class CellCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """quality: "fitted" (own characterisation), "declared" (generic curves, the cell's own sheet) or
     "generic" (the chemistry's).
 
     capacity_ah: the reference capacity that SOC counts in, one value at all temperatures.
     resistance_ohm: the ohmic part. exchange_a: exchange current of the charge-transfer part,
     2RT/F asinh(I / 2 I0) (Butler-Volmer with symmetric coefficients). relaxation: RC pairs, fast to slow.
+    aged_charge: where aged cells of the model were measured; without, a charge tells the capacity by the new cell's curve.
     """
 
     name: str
@@ -167,6 +202,7 @@ class CellCard(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exchange_a: Table
     relaxation: Annotated[tuple[Relaxation, ...], Meta(min_length=1, max_length=3)]
     accuracy: Accuracy
+    aged_charge: AgedCharge | None = None
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.capacity_ah) or self.capacity_ah > 1e5:

@@ -12,6 +12,7 @@ from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig, probe_of_cell
 from edgebms.estimator.anchor import rested_soc
 from edgebms.estimator.cell_model import CellModel
+from edgebms.estimator.charge_window import ChargeWindow
 from edgebms.estimator.kalman import SOC_MAX, SOC_MIN, Kalman
 from edgebms.estimator.power import Power
 from edgebms.estimator.soh import Soh
@@ -58,6 +59,7 @@ class Estimator:
         self.kalman = Kalman(card, pack.cells)
         self._model = CellModel(card, pack.cells)
         self.soh = Soh(card, pack.cells)
+        self._charge = ChargeWindow(self._model)
         self.power = Power(card, pack)
         self._probe = np.array(probe_of_cell(pack), dtype=np.intp)
         self._probed = self._probe >= 0
@@ -129,6 +131,9 @@ class Estimator:
         kalman, soh = self.kalman, self.soh
         if abs(current_a) > LOADED_C * self._card.capacity_ah:
             soh.resist(elapsed_s, kalman.resistance_scale, kalman.resistance_scale_sigma)
+        window = self._charge.take(elapsed_s, current_a, kalman, voltage_v, temperature_c)
+        if window is not None:
+            soh.window(window.capacity, window.variance)
         told = kalman.anchored & np.isfinite(voltage_v + temperature_c)
         self._balance = ()
         if not told.any():

@@ -2,7 +2,8 @@
 
 Capacity: between two rested moments the open-circuit voltage gives two states of charge without
 counting; the ampere-hours between them over their difference are the capacity. Each such pair is one
-measurement with its own variance, folded in by a scalar Kalman update. Resistance: the filter's fast
+measurement with its own variance, folded in by a scalar Kalman update. A part of a charge is another
+(``edgebms.estimator.charge_window``). Resistance: the filter's fast
 resistance scale, averaged over hours of load.
 """
 
@@ -25,6 +26,9 @@ MAX_ANCHOR_SIGMA = 0.03
 GROWTH_PER_SQRT_DAY = 0.002
 """Random walk of the capacity: about 4 % in a year (calendar ageing), per square root of a day."""
 RESISTANCE_TIME_S = 2 * 3600.0
+WINDOWS = 9.0
+"""Charges that the running mean of their capacities goes over: a cell ages."""
+WINDOW_STATES = ("window", "window_variance", "windows")
 
 
 class Soh:
@@ -42,6 +46,9 @@ class Soh:
         self._anchor_variance = np.full(cells, np.nan)
         self._anchor_ah = np.full(cells, np.nan)
         self._anchor_h = np.full(cells, np.nan)
+        self._window = np.full(cells, np.nan)
+        self._window_variance = np.full(cells, np.nan)
+        self._windows = np.zeros(cells)
         self._ah = 0.0
         self._hours = 0.0
         self.measured = np.zeros(cells, dtype=bool)
@@ -87,6 +94,26 @@ class Soh:
         self.capacity_sigma[paired] = np.sqrt((1.0 - gain) * prior)
         self.measured[paired] |= plausible
 
+    def window(self, capacity: Floats, variance: Floats) -> None:
+        """Fold in what a part of a charge told, (cells,), NaN where nothing. Charges share the error of the card's curve:
+        many of them move the estimate to their mean and make it hardly surer than one does."""
+        told = np.isfinite(capacity)
+        measured, spread = capacity[told], variance[told]
+        known = self._windows[told] > 0
+        count = np.minimum(self._windows[told] + 1.0, WINDOWS)
+        mean = np.where(known, self._window[told] + (measured - self._window[told]) / count, measured)
+        shared = np.where(known, self._window_variance[told] + (spread - self._window_variance[told]) / count, spread)
+        # The mean moves as the charges say; what it weighs against rests measured before, the first of them decides once.
+        # Without any, what was held is an assumption about a new cell, and gives way.
+        prior = np.where(self.measured[told], self.capacity_sigma[told], np.inf) ** 2
+        with np.errstate(invalid="ignore"):
+            share = np.where(np.isinf(prior), 1.0, prior / (prior + spread))
+        gain = np.where(known, 1.0, share)
+        self.capacity[told] += gain * (mean - np.where(known, self._window[told], self.capacity[told]))
+        self.capacity_sigma[told] = np.sqrt(np.where(known, np.minimum(prior, shared), share * spread))
+        self._window[told], self._window_variance[told], self._windows[told] = mean, shared, count
+        self.measured |= told
+
     def resist(self, dt_s: float, scale: Floats, sigma: Floats) -> None:
         """Average the filter's resistance scale (to the card's, with its sigma) over time under load."""
         known = np.isfinite(scale)
@@ -108,6 +135,7 @@ class Soh:
             "_anchor_variance",
             "_anchor_ah",
             "_anchor_h",
+            *(f"_{name}" for name in WINDOW_STATES),
         )
         arrays = {name.lstrip("_"): getattr(self, name).copy() for name in names}
         return arrays | {"counters": np.array([self._ah, self._hours]), "measured": self.measured.astype(float)}
@@ -120,5 +148,8 @@ class Soh:
             setattr(self, name, arrays[name].copy())
         for name in ("loaded_s", "anchor_soc", "anchor_variance", "anchor_ah", "anchor_h"):
             setattr(self, f"_{name}", arrays[name].copy())
+        for name in WINDOW_STATES:
+            if name in arrays:  # runtimes before took nothing from a charge
+                setattr(self, f"_{name}", arrays[name].copy())
         self._ah, self._hours = map(float, arrays["counters"])
         self.measured = arrays["measured"] > 0.5

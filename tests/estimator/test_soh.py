@@ -102,3 +102,18 @@ def test_what_was_saved_comes_back():
     assert np.array_equal(soh.capacity, other.capacity)
     with pytest.raises(ValueError, match="saved for 4 cells"):
         Soh(CARD, 5).restore(soh.state())
+
+
+def test_what_charges_told_survives_a_restart_and_a_runtime_before_it_did_not_know_them():
+    soh = Soh(load_card("lg_hg2"), 2)
+    soh.window(np.array([0.8, np.nan]), np.array([0.02**2, np.nan]))
+    state = soh.state()
+    again = Soh(load_card("lg_hg2"), 2)
+    again.restore(state)
+    for each in (soh, again):
+        each.window(np.array([0.9, 0.7]), np.array([0.02**2, 0.02**2]))
+    np.testing.assert_array_equal(again.capacity, soh.capacity)
+    np.testing.assert_allclose(soh.capacity, [0.85, 0.7])
+    old = Soh(load_card("lg_hg2"), 2)
+    old.restore({name: value for name, value in state.items() if name not in ("window", "window_variance", "windows")})
+    assert old.capacity[0] == pytest.approx(0.8)
