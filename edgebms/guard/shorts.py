@@ -37,6 +37,9 @@ PEERS = 4
 SPREAD_FACTOR = 3.0
 """A fall counts by what it exceeds so many robust sigmas of the whole pack's: at the knees of the curve all cells spread."""
 SIGMA_OF_MAD = 1.4826
+TAIL, SIGMAS_TO_TAIL = 0.1, 1.2816
+"""... judged on the falling side too: near empty the weaker tenth of a sound pack falls away, one cell further than the next. The
+lowest cell itself is never counted: it may be the one that is shorted. (Normal distribution: a tenth lies beyond 1.28 sigma.)"""
 
 FALL_V = 0.015
 """A fall that makes the warming of its probe count."""
@@ -68,6 +71,7 @@ class Shorts:
 
     def __init__(self, card: CellCard, pack: PackConfig) -> None:
         self._cells, self._probes = pack.cells, pack.probes
+        self._tail = max(1, math.ceil(TAIL * pack.cells))
         self._one_c_a = card.capacity_ah * pack.parallel
         self._probe_of_cell = np.array(probe_of_cell(pack), dtype=np.int64)
         self._last_ns: int | None = None
@@ -117,7 +121,9 @@ class Shorts:
         self._xx = self._xx * decay + elapsed_s * c_rate * c_rate
         self._y = self._y * decay + elapsed_s * seen
         self._xy = self._xy * decay + elapsed_s * seen * c_rate
-        sigma = SIGMA_OF_MAD * median(np.abs(self._fast - median(self._fast)))
+        middle = median(self._fast)
+        sigma = SIGMA_OF_MAD * median(np.abs(self._fast - middle))
+        sigma = max(sigma, (middle - float(np.partition(self._fast, self._tail)[self._tail])) / SIGMAS_TO_TAIL)
         fall_v: Floats = np.where(np.isnan(departure_v), np.nan, -self._fast - SPREAD_FACTOR * sigma)
         return fall_v
 
