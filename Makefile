@@ -164,6 +164,7 @@ lock: $(BIN)/python ## pin what the package carries, after a change of dependenc
 
 cards: $(TESTING) ## make the catalogue's cards anew from the shared train data
 	$(BIN)/python -m export.recipes.make_cards
+	$(BIN)/python -m export.recipes.make_sheet_cards
 
 tune: $(TESTING) ## search the filter's constants on the shared train data (prints them)
 	$(BIN)/python -m export.recipes.tune_kalman

@@ -31,6 +31,7 @@ from edgebms.estimator.cell_model import (
     T_LOW_C,
     CellModel,
 )
+from edgebms.estimator.first_guess import first_guess
 from edgebms.vocabulary import Source
 
 Floats = NDArray[np.float64]
@@ -280,7 +281,8 @@ class Kalman:
         return sigma
 
     def _start(self, fresh: Flags, voltage_v: Floats, current_a: float | Floats, temperature_c: Floats) -> None:
-        """First guess from the first voltage: open-circuit voltage with the drop taken off, iterated."""
+        """First guess from the first voltage: open-circuit voltage with the drop taken off, iterated; where that is vague,
+        the mean of what the voltage allows."""
         tuning, capacity = self.tuning, self.card.capacity_ah
         soc = np.full(self.cells, 0.5)
         voltage = np.where(fresh, voltage_v, 3.0)
@@ -295,7 +297,10 @@ class Kalman:
             drop = drop + np.add.reduce(share_a * self.model.map[RC : RC + PAIRS], axis=0)
             soc = np.clip(self.model.soc_of_ocv(voltage - drop, temperature_c), SOC_MIN, SOC_MAX)
         sigma = np.empty((STATES, self.cells))
-        sigma[SOC] = START_SIGMA
+        loaded = np.broadcast_to(current_a, (self.cells,))
+        mean, sigma[SOC] = first_guess(self.model, tuning, voltage, loaded, share_a, temperature_c, self._scale_sigma(temperature_c))
+        soc = np.where(np.isfinite(mean), mean, soc)
+        self.model.look(soc, temperature_c)
         sigma[PAIR : PAIR + PAIRS] = tuning.relaxed_c * capacity
         sigma[PAIR + PAIRS - 1] = tuning.slow_c * capacity
         sigma[BIAS] = tuning.bias * self.model.map[ERROR]

@@ -214,7 +214,7 @@ def main() -> None:
         "Data: cells R1 to R3 of the DMEGC electro-thermal data set (CTA-MTL), MIT.",
     )
     mean = 0.5 * (curve(lg, OCV_SOC) + curve(dmegc, OCV_SOC))
-    nmc = write(
+    write(
         generic(
             "generic_nmc",
             Chemistry.NMC,
@@ -263,17 +263,12 @@ def main() -> None:
     write(lfp(soc / "a123_lfp", lg, out), out, "No cell of its own. Open-circuit voltage from the shipped card a123_lfp.")
     note = "Generic curves under the cell's own sheet: a cell without characterisation."
     stated = "voltages as declared in the data's cells.csv; " + CAUTIOUS
-    write(declared("samsung_inr20r", "Samsung INR18650-20R", nmc, 2.0, limits(2.5, 4.2, 4.05, 0.5, 2.0, stated)), out, note)
     write(
         declared("lipo_5450", "LiPo pouch 5450 mAh", lco, 5.45, limits(3.0, 4.1, 4.0, 0.5, 4.0, stated)),
         out,
         note + " Its chemistry is not stated: LCO, usual for LiPo pouches, is assumed.",
     )
-    # Cells that were characterised, as if they had not been: another cell's curve under their own sheet.
-    for other, base in (("dmegc_inr18650", lg), ("lg_hg2", dmegc), ("panasonic_18650pf", nmc)):
-        cell = {"dmegc_inr18650": dmegc, "lg_hg2": lg, "panasonic_18650pf": panasonic}[other]
-        sheet_ah = {"dmegc_inr18650": 2.75, "lg_hg2": 2.7782, "panasonic_18650pf": 2.9}[other]  # reference in cells.csv
-        write(declared(f"{other}_declared", cell.cell, base, sheet_ah, cell.limits), args.left_out, note)
+    print("then: python -m export.recipes.make_sheet_cards")
 
 
 def lfp(folder: Path, lg: CellCard, out: Path) -> CellCard:
