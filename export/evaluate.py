@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from export import evaluate_fault, evaluate_soh, evaluate_state, state_table
+from export import evaluate_fault, evaluate_soh, evaluate_state, state_table, student_table
 from export.reason import evaluate as evaluate_reason
 
-KINDS = {"state": evaluate_state, "state-table": state_table, "soh": evaluate_soh, "fault": evaluate_fault, "reason": evaluate_reason}
+KINDS = {
+    "state": evaluate_state,
+    "state-table": state_table,
+    "state-students": student_table,
+    "soh": evaluate_soh,
+    "fault": evaluate_fault,
+    "reason": evaluate_reason,
+}
 """What can be evaluated: name -> module with ``add_parser``."""
 
 

@@ -24,6 +24,7 @@ from export.evaluate_state import SETTLE_S, progress, runs_of
 from export.left_out import FOLDER, tuning_of
 from export.state_estimators import Filter
 from export.state_logs import find_logs, read_state_log
+from export.state_plots import Worst
 from export.state_step_cost import step_cost_ms
 from export.student_estimators import Student
 
@@ -96,8 +97,8 @@ class Group:
         return float(np.mean(values)) if values else float("nan")
 
 
-def evaluate(case: Case, shared: Path, students: dict[str, Path]) -> list[Group]:
-    """The groups of ``case``: of the filter, and of each student in ``students`` (name -> model)."""
+def evaluate(case: Case, shared: Path, students: dict[str, Path], worst_runs: Worst | None = None) -> list[Group]:
+    """The groups of ``case``: of the filter, and of each student in ``students`` (name -> model). worst_runs: keeps the worst."""
     card, tuning = load_card(case.card), tuning_of(case.left_out)
     logs = [read_state_log(path) for path in find_logs([shared / "data/soc" / case.data])]
     pairs = [pair for log in logs for pair in runs_of(log, list(RUNS), card)]
@@ -118,6 +119,9 @@ def evaluate(case: Case, shared: Path, students: dict[str, Path]) -> list[Group]
         group.errors.setdefault(run.perturbation, []).append(error.astype(np.float32))
         group.inside.setdefault(run.perturbation, []).append(float(np.mean(np.abs(error) <= 2 * told)))
         group.sigma.setdefault(run.perturbation, []).append(float(told.mean()))
+        if worst_runs is not None and name == list(answers)[-1] and case.gated:
+            said = {each: answers[each][place] for each in answers}
+            worst_runs.offer(case.known, f"{case.name} {log.ambient_c:.0f}", log, run, said, float(np.sqrt(np.mean(error**2))))
         if name == "kalman":
             offset_a, sigma_a = kalman.ends[place]
             flag = log.ambient_c >= FLAG_FROM_C and abs(offset_a) > max(FLAG_C * card.capacity_ah, 2 * sigma_a)
@@ -312,6 +316,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--estimators", default="kalman,student_int8", help="comma-separated: kalman, student_int8")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the tables")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="put the tables between this page's marks")
+    parser.add_argument("--plots", type=Path, metavar="DIR", help="draw the worst runs into this folder")
     parser.set_defaults(func=run)
 
 
@@ -319,10 +324,14 @@ def run(args: argparse.Namespace) -> int:
     shared = args.shared or Path(os.environ.get("EDGEBMS_SHARED", "../shared"))
     names = [name for name in args.estimators.split(",") if name]
     groups: list[Group] = []
+    worst_runs = Worst() if args.plots else None
     for case in CASES:
         progress(f"{case.name}: {case.known}")
         students = {name: path for name in names if name != "kalman" and (path := student_of(case)).is_file()}
-        groups += evaluate(case, shared, students)
+        groups += evaluate(case, shared, students, worst_runs)
+    if worst_runs is not None:
+        for path in worst_runs.draw(args.plots):
+            progress(str(path))
     if args.json:
         print(msgspec.json.encode([row_of(group) for group in groups]).decode())
         return 0
