@@ -6,6 +6,7 @@ Every table carries its source, its method and its valid range.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tomllib
 from importlib import resources
@@ -251,6 +252,11 @@ def load_card(name: str) -> CellCard:
             raise CardError(f"no card called {name!r} in the catalogue", where="card", mend=mend)
         text, where = file.read_text(encoding="utf-8"), f"catalogue/cards/{name}.toml"
     return parse_card(text, where)
+
+
+def card_digest(card: CellCard) -> str:
+    """SHA-256 of all that the card says."""
+    return hashlib.sha256(msgspec.json.encode(card)).hexdigest()
 
 
 def card_names() -> list[str]:

@@ -17,11 +17,17 @@ from msgspec import Meta
 from edgebms.errors import ModelError
 
 
+class TrainedOn(msgspec.Struct, frozen=True):
+    """cards: name -> digest of the cell cards that trained a student."""
+
+    cards: dict[str, str]
+
+
 class ModelCard(msgspec.Struct, frozen=True):
     """The part of a model's card that the runtime checks. Other fields are for people.
 
     features: names of the inputs in order. domain_low, domain_high: for each the range seen in
-    training; outside of it the filter stands alone. scale, centre: x = (feature - centre) / scale.
+    training; outside of it the filter stands alone. scale, centre: x = (feature - centre) / scale. filter: what it was trained on.
     """
 
     name: str
@@ -34,6 +40,7 @@ class ModelCard(msgspec.Struct, frozen=True):
     domain_high: tuple[float, ...]
     hidden: Annotated[int, Meta(ge=1)]
     period_s: Annotated[float, Meta(gt=0)]
+    filter: TrainedOn | None = None
 
 
 def model_folder() -> Path:

@@ -28,6 +28,7 @@ class Student:
     def __init__(self, card: CellCard, model: str, tuning: Tuning = TUNED) -> None:
         self._card, self._tuning = card, tuning
         self._student = load_student(model)
+        self._leads = self._student.knows(card)
 
     def run(self, pairs: list[Pair]) -> list[Answer]:
         answers: dict[int, Answer] = {}
@@ -44,7 +45,7 @@ class Student:
         for row in range(shape[0]):
             kalman.step_many(batch.dt_s[row], batch.current_a[row], batch.voltage_v[row], batch.temperature_c[row])
             since_s += batch.dt_s[row]
-            turn = since_s >= 0.999 * student.period_s
+            turn = (since_s >= 0.999 * student.period_s) & self._leads
             if turn.any():
                 answer = ask(student, kalman, batch.current_a[row], hidden)
                 correction, spread = np.where(turn, answer[0], correction), np.where(turn, answer[1], spread)

@@ -16,12 +16,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebms.cellcard import CellCard, load_card
+from edgebms.cellcard import card_digest, load_card
 from edgebms.errors import LogError, MissingExtra
 from edgebms.estimator.kalman import TUNED
 from edgebms.estimator.student import FEATURES
 from export import features, model_card
-from export.left_out import tuning_of
+from export.left_out import FOLDER, tuning_of
 
 Singles = NDArray[np.float32]
 
@@ -83,7 +83,7 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
     for source in sources:
         if not features.source_paths(shared, source):
             raise LogError("holds no training logs", where=str(shared), mend="name the folder that holds data/soc/train with --shared")
-    cards = {source.card: fingerprint(load_card(source.card)) for source in sources}
+    cards = {source.card: card_digest(load_card(source.card)) for source in sources}
     # What a training that was stopped goes on from is its own: other cards, constants or recipes are another training.
     made_of = msgspec.json.encode([FEATURES, tuning, recipe, asdict(job.BOUNDS), cards, variants, args.logs])
     folder = args.runs / model_name / hashlib.sha256(made_of).hexdigest()[:12]
@@ -152,6 +152,19 @@ def train_state(args: argparse.Namespace, shared: Path) -> int:
             | accuracy(part, part.filter + answer[..., 0], np.exp(answer[..., 1]))
         )
         say(str(table[-1]))
+    if args.leave_out:
+        source = next(source for source in features.SOURCES if source.set == args.leave_out)
+        own = FOLDER / f"{source.card}.toml"  # fitted from characterisation alone
+        paths = sorted((shared / "data/soc/train" / source.set).glob(CHECKS[source.set]))[: args.logs]
+        card = load_card(str(own) if own.is_file() else source.card)
+        part, name = features.held_out_sequences(card, [features.read_log(path) for path in paths], tuning), f"{source.set}, never seen"
+        answer = np.stack([y for _, y, _ in roll(small, scaled(part.x, scale.centre, scale.scale))])
+        table.append({"set": name, "estimator": "kalman"} | accuracy(part, part.filter, part.sigma))
+        table.append(
+            {"set": name, "estimator": "student_int8", "seed": chosen[1]}
+            | accuracy(part, part.filter + answer[..., 0], np.exp(answer[..., 1]))
+        )
+        say("\n".join(map(str, table[-2:])))
     say(f"int8 against float: {moved}")
     common = {
         "kind": "state",
@@ -258,10 +271,6 @@ def accuracy(data: features.Sequences, soc: Singles, sigma: Singles) -> dict[str
 
 def rounded(values: NDArray[np.float64]) -> list[float]:
     return [float(f"{value:.7g}") for value in values]
-
-
-def fingerprint(card: CellCard) -> str:
-    return hashlib.sha256(msgspec.json.encode(card)).hexdigest()
 
 
 def versions() -> dict[str, str]:

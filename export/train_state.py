@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from edgebms.estimator.student import ERROR_V, FEATURES, PER_C
+from edgebms.estimator.student import FEATURES
 from export.cell import Recurrent, likelihood_and_rmse
 from export.features import Sequences
 from export.onnx_graph import Bounds
@@ -28,11 +28,6 @@ REGRET_FROM = 0.0005
 CHUNK = 250
 GROUP = 128
 """Sequences beside each other where nothing is learned."""
-LEADS_FROM_C = 15.0
-"""Colder, the filter stands alone: on held-out cycles at 10 and -20 degC the student was more than 0.2 points behind it."""
-LEADS_TO_ERROR_V = 0.04
-"""Where a card's stated error is larger (cells without characterisation), the filter stands alone: a student that never saw LG
-was 4 points behind it there."""
 MARGIN = 0.05
 """The domain reaches beyond the range of the training by this share of its width; the network clips there anyway."""
 
@@ -76,12 +71,7 @@ def scaling(data: Sequences) -> Scaling:
     x = data.x[data.valid].astype(np.float64)
     low, high = x.min(axis=0), x.max(axis=0)
     margin = MARGIN * (high - low)
-    low, high = low - margin, high + margin
-    at = FEATURES.index("temperature")
-    low[at] = max(low[at], LEADS_FROM_C * PER_C)
-    at = FEATURES.index("log_error")
-    high[at] = min(high[at], math.log(LEADS_TO_ERROR_V / ERROR_V))
-    return Scaling(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3), low, high)
+    return Scaling(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3), low - margin, high + margin)
 
 
 def answer(head: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:

@@ -48,13 +48,16 @@ class _Seen(NamedTuple):
 class Estimator:
     """One pack's estimator. ``step`` at every snapshot; no clock, no I/O.
 
-    ``student`` None = the filter alone. ``ask`` runs the student, inline or bounded by the deadline.
+    ``student`` None, or one that does not know the card = the filter alone. ``ask`` runs the student, inline or bounded by the deadline.
     Filter and limits work at every snapshot. The student is asked once in its period and what moves slowly
     is brought up to date once a second: in turns, and after the decision has left where snapshots come faster
     than that (``settle``), so that a decision never waits for what only the next one needs.
     """
 
     def __init__(self, card: CellCard, pack: PackConfig, student: StateStudent | None, ask: Ask) -> None:
+        self._status = ReasonerStatus.ABSENT if student is None else ReasonerStatus.SKIPPED
+        if student is not None and not student.knows(card):
+            student, self._status = None, ReasonerStatus.OUT_OF_DOMAIN
         self._card, self._pack, self._student, self._ask = card, pack, student, ask
         self.kalman = Kalman(card, pack.cells)
         self._model = CellModel(card, pack.cells)
@@ -71,7 +74,6 @@ class Estimator:
         self._correction = np.zeros(pack.cells)
         self._sigma = np.full(pack.cells, np.nan)
         self._led = self._leads_everywhere = False
-        self._status = ReasonerStatus.ABSENT if student is None else ReasonerStatus.SKIPPED
         self._resistance_ohm = np.full(pack.cells, np.nan)
         self._offset_a = self._offset_sigma_a = math.nan
         self._balance: tuple[int, ...] = ()

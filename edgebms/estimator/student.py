@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebms.cellcard import CellCard, card_digest
 from edgebms.errors import ModelError
 from edgebms.estimator.cell_model import ERROR
 from edgebms.estimator.kalman import Kalman
@@ -148,6 +149,10 @@ class StateStudent:
     def features(self, kalman: Kalman, current_a: float) -> Singles:
         """``features`` above at this model's period: (cells, features) float32."""
         return features(kalman, current_a, self.period_s)
+
+    def knows(self, card: CellCard) -> bool:
+        """Whether ``card`` trained it. Of cells that it never saw it was worse than the filter (docs/estimation.md)."""
+        return self.card.filter is None or card_digest(card) in self.card.filter.cards.values()
 
     def inside(self, x: Singles) -> NDArray[np.bool_]:
         """(cells,): whether all inputs of a cell lie in the range of the training. NaN is outside."""

@@ -35,8 +35,11 @@ class Student:
 
     digest, period_s = "state@sha256:test", 1.0
 
-    def __init__(self, correction=0.02, inside=True):
-        self.correction, self.is_inside, self.asked = correction, inside, 0
+    def __init__(self, correction=0.02, inside=True, known=True):
+        self.correction, self.is_inside, self.known, self.asked = correction, inside, known, 0
+
+    def knows(self, card):
+        return self.known
 
     def start(self, cells):
         return np.zeros((cells, 2), dtype=np.float32)
@@ -50,6 +53,14 @@ class Student:
     def run(self, x, hidden):
         self.asked += 1
         return np.full(CELLS, self.correction), np.full(CELLS, 0.01), hidden + 1
+
+
+def test_a_student_that_does_not_know_the_card_is_not_asked_and_the_decision_says_so():
+    student = Student(known=False)
+    state = run(Estimator(CARD, PACK, student, ask_inline), 30, voltage_v=rest_v(0.6))
+    alone = run(Estimator(CARD, PACK, None, ask_inline), 30, voltage_v=rest_v(0.6))
+    assert state.student is ReasonerStatus.OUT_OF_DOMAIN and student.asked == 0
+    np.testing.assert_array_equal(state.soc, alone.soc)
 
 
 def test_a_rested_pack_is_read_from_its_voltage():

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from driven import CARD, drive, driven
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snapshots import make_snapshot
 
+from edgebms.cellcard import load_card
 from edgebms.config import PackConfig
 from edgebms.errors import ModelError
 from edgebms.estimator.estimator import Estimator
@@ -173,6 +175,13 @@ def test_int8_answers_as_float_does(student, temperature_c):
     assert np.quantile(shift[:, 0], 0.999) < 0.005, "one sample in a thousand is moved by more than 0.5 % SOC"
     assert shift[:, 0].mean() < 0.001
     assert np.quantile(shift[:, 1], 0.999) < 0.2
+
+
+def test_it_knows_the_cards_that_trained_it_and_no_other(student, copied):
+    assert all(student.knows(load_card(name)) for name in ("lg_hg2", "panasonic_18650pf", "dmegc_inr18650"))
+    assert not student.knows(load_card("generic_nmc"))
+    assert not student.knows(msgspec.structs.replace(CARD, capacity_ah=CARD.capacity_ah * 1.01))
+    assert load_student(str(copied(filter=None))).knows(load_card("generic_nmc"))
 
 
 def test_describe_and_digest_name_the_model(student):
