@@ -35,7 +35,7 @@ class Judge:
         mismatch = self._sum is not None and self._sum.step(value, reason, voltage_v, now_ns)
         repeated = self._all is not None and self._all.step(value, current_a, now_ns)
         if self._cells is not None:
-            self._cells.step(value, now_ns)
+            self._cells.step(value, now_ns, current_a)
             if self._cells.any:
                 blank(value, reason, self._cells.frozen & (reason == VALID), Reason.FROZEN)
         if repeated:

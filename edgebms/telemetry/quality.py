@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgebms.telemetry.snapshot import Codes, Floats
 
@@ -15,6 +16,10 @@ AWAY_LOOKS = 5
 """So many looks must find the median away. Two are not enough: vehicles repeat cells for up to half a minute
 after a step of the load (BatICM, train)."""
 
+EASED = 0.8
+"""A charger that holds the fullest cell at a voltage takes its current back: to less than so much of what flowed when that cell last
+moved, and hardly to the other way."""
+
 
 class FrozenWatch:
     """Finds values that stand bit for bit while the median of the others moves.
@@ -22,7 +27,8 @@ class FrozenWatch:
     A value is frozen once it has not changed for ``window_s`` (at least LOOKS periods of its own) and
     AWAY_LOOKS looks since its last change found the median more than ``moved`` from where it stood then;
     it stays so until it changes. At rest nothing moves and nothing is frozen, whatever the resolution;
-    ``moved`` must be several steps of the signal.
+    ``moved`` must be several steps of the signal. The outermost cell, by which a charger (a load) holds the
+    pack, stands as well while its current eases: it is judged as soon as that is over or another is beyond it by ``moved``.
     """
 
     def __init__(self, count: int, window_s: float, moved: float, period_s: float) -> None:
@@ -30,14 +36,15 @@ class FrozenWatch:
         self._moved = moved
         self._last = np.full(count, np.nan)
         self._since_ns = np.zeros(count, dtype=np.int64)
-        self._median = np.full(count, np.nan)
+        self._median, self._current_a = np.full(count, np.nan), np.full(count, np.nan)
         self._away = np.zeros(count, dtype=np.int64)
         self._next_ns: int | None = None
         self.frozen = np.zeros(count, dtype=np.bool_)
         self.any = False
 
-    def step(self, value: Floats, now_ns: int) -> None:
-        """value: (count,), NaN = unknown. Sets ``frozen`` and ``any``."""
+    def step(self, value: Floats, now_ns: int, current_a: float = math.nan) -> None:
+        """value: (count,), NaN = unknown. current_a: the pack's, positive while charging, where it moves the signal. Sets
+        ``frozen`` and ``any``."""
         due = self._next_ns is None or now_ns >= self._next_ns
         if not (due or self.any):
             return
@@ -52,10 +59,21 @@ class FrozenWatch:
         self._away += np.abs(median - self._median) > self._moved
         self._last[changed] = value[changed]
         self._since_ns[changed] = now_ns
+        self._current_a[changed] = current_a
+        changed |= self._held(value, current_a)
         self._median[changed] = median
         self._away[changed] = 0
         self.frozen = (self._away >= AWAY_LOOKS) & (now_ns - self._since_ns >= self._window_ns)
         self.any = bool(self.frozen.any())
+
+    def _held(self, value: Floats, current_a: float) -> NDArray[np.bool_]:
+        """Which cells the pack may be held by: the highest since a charge, the lowest since a discharge that eases, and those whose
+        sensors do not tell them from it."""
+        charged = self._current_a > 0
+        outermost = np.abs(value - np.where(charged, np.fmax.reduce(value), np.fmin.reduce(value))) <= self._moved
+        before_a, flows_a = np.abs(self._current_a), np.where(charged, current_a, -current_a)
+        held: NDArray[np.bool_] = outermost & (flows_a < EASED * before_a) & (flows_a > (EASED - 1.0) * before_a)
+        return held
 
 
 class AllFrozenWatch:

@@ -48,6 +48,48 @@ def test_a_pack_at_rest_is_not_frozen(step_v: float) -> None:
         assert not watch.any
 
 
+def held_charge(cells: int, seconds: int) -> tuple[np.ndarray, np.ndarray]:
+    """LFP near full: (seconds, cells) volts and (seconds,) A of a charger that holds cell 3 and takes its current back, then rest."""
+    time_s = np.arange(seconds)
+    current_a = np.where(time_s < 100, 20.0, np.maximum(20.0 * np.exp(-(time_s - 100) / 60.0), 0.1))
+    volts = 3.38 + 0.004 * current_a[:, None] + np.linspace(0, 0.004, cells) + np.minimum(time_s, 100)[:, None] * 1e-4
+    volts[:, 3] = np.minimum(3.5 + 0.001 * time_s, 3.6)
+    return np.round(volts, 3), current_a
+
+
+def test_the_cell_that_a_charger_holds_stands_and_is_not_frozen() -> None:
+    volts, current_a = held_charge(16, 900)
+    watch, unasked = FrozenWatch(16, 60, 0.03, 1.0), FrozenWatch(16, 60, 0.03, 1.0)
+    for second, row in enumerate(volts):
+        watch.step(row, second * S, float(current_a[second]))
+        assert not watch.any, second
+        unasked.step(row, second * S)
+        if second == 400:
+            assert unasked.frozen[3], "without the current it looks frozen"
+
+
+@pytest.mark.parametrize("turn", ["discharge", "passed", "steady"])
+def test_a_held_cell_that_stands_on_is_found(turn: str) -> None:
+    """When the load turns, when another cell passes it, and where the current does not ease."""
+    volts, current_a = held_charge(16, 900)
+    after = np.arange(900) >= 500
+    if turn == "discharge":
+        current_a[after] = -20.0
+        volts[after] -= 0.1
+    elif turn == "passed":
+        volts[after] -= 0.1
+        volts[after, 5] = 3.65
+    else:
+        current_a[:] = 20.0
+    volts[after, 3] = 3.6
+    watch = FrozenWatch(16, 60, 0.03, 1.0)
+    found = []
+    for second, row in enumerate(np.round(volts, 3)):
+        watch.step(row, second * S, float(current_a[second]))
+        found.append(bool(watch.frozen[3]))
+    assert any(found) and (turn == "steady" or 500 < found.index(True) <= 570)
+
+
 def test_unknown_cells_are_not_frozen() -> None:
     volts = drive(16, 400, 0.001)
     volts[:, 3] = np.nan
