@@ -116,7 +116,9 @@ results-fault: $(EXPORTING) ## alarms on every measured fault log, train and pub
 	  $(BIN)/python -m export evaluate fault ../shared/data/fault/train --jobs 2 && $(BIN)/python -m export evaluate fault ../shared/data/fault/public --jobs 2)
 
 results-state: $(TESTING) ## every requirement on SOC, pass or fail, on the shared data: minutes; writes docs/estimation.md
-	$(BIN)/python -m export evaluate state-table --write docs/estimation.md
+	$(BIN)/python -m export evaluate state-table --write docs/estimation.md --plots docs/plots
+	$(BIN)/python -m export evaluate state-students --write docs/estimation.md
+	$(BIN)/python -m export evaluate soh --write docs/estimation.md
 
 models-left-out: $(EXPORTING) ## students that never saw one cell model each, for the never-seen rows of docs/estimation.md
 	for s in lg_hg2 panasonic_18650pf dmegc_randomwalk; do $(BIN)/python -m export train state --leave-out $$s --variants 45 --seeds 1 --models export/left_out || exit 1; done
@@ -142,9 +144,11 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
 	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 12 ))
 	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
+	$(BIN)/python -m export reason beliefs
 	$(BIN)/python -m export reason oracle
 	$(BIN)/python -m export reason fixed
 	$(BIN)/python -m export reason trees
+	$(BIN)/python -m export reason transformer
 	$(BIN)/python -m export reason student --fixed
 	$(BIN)/python -m export reason student
 	$(BIN)/python -m export reason teacher

@@ -327,7 +327,7 @@ def run(args: argparse.Namespace) -> int:
     worst_runs = Worst() if args.plots else None
     for case in CASES:
         progress(f"{case.name}: {case.known}")
-        students = {name: path for name in names if name != "kalman" and (path := student_of(case)).is_file()}
+        students = {name: path for name in names if name != "kalman" and (path := student_of(case)) is not None}
         groups += evaluate(case, shared, students, worst_runs)
     if worst_runs is not None:
         for path in worst_runs.draw(args.plots):
@@ -343,9 +343,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def student_of(case: Case) -> Path:
-    """The model of one who never saw what the case leaves out."""
-    return FOLDER / f"state_without_{case.left_out}.onnx" if case.left_out else Path("models/state.onnx")
+def student_of(case: Case) -> Path | None:
+    """The model of one who never saw what the case leaves out; None where there is none that leads for the case's card."""
+    path = FOLDER / f"state_without_{case.left_out}.onnx" if case.left_out else Path("models/state.onnx")
+    return path if path.is_file() and load_student(str(path)).knows(load_card(case.card)) else None
 
 
 def row_of(group: Group) -> dict[str, Any]:
