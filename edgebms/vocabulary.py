@@ -209,6 +209,11 @@ class Family(enum.StrEnum):
     GAS = "gas"
     COOLANT = "coolant"
     COVERAGE = "coverage"
+    OWN_CHANGE = "own_change"
+    VOLTAGE_DIPS = "voltage_dips"
+    THERMAL_PEAK = "thermal_peak"
+    HEAT_BALANCE = "heat_balance"
+    CURRENT_AT_REST = "current_at_rest"
 
 
 class Whom(enum.StrEnum):

@@ -135,8 +135,10 @@ def cell_sensor(past: Past, window_s: float) -> Profile | None:
         return None
     known = seen.missing <= 0.5
     moved = np.full(len(known), np.nan)
-    whole = seen.apart_v[:, known] + seen.middle_v[:, None]
-    moved[known] = np.log10(whole.std(axis=0) + 0.1 * past.scale.sensor_v)
+    whole = seen.apart_v if known.all() else seen.apart_v[:, known]
+    whole = whole + (seen.middle_v - seen.middle_v.mean())[:, None]
+    whole -= whole.mean(axis=0)
+    moved[known] = np.log10(np.sqrt(np.einsum("ij,ij->j", whole, whole) / len(whole)) + 0.1 * past.scale.sensor_v)
     still, apart = standing(moved[None], np.array([[STILL_FLOOR]]))
     level, _ = standing(fitted.mean[None], _floors(past, np.hypot(OFFSET_SHARE, fitted.floor_mean)))
     opposed = opposite(level[0])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebms.evidence import cells, packs, probes
+from edgebms.evidence import cells, halves, own, packs, probes
 from edgebms.evidence.past import Past
 from edgebms.evidence.profile import Profile
 from edgebms.evidence.queries import NUMBERS, Query
@@ -37,6 +37,9 @@ PROFILES: dict[Family, Callable[[Past, float], Profile | None]] = {
     Family.TEMPERATURE_DEVIATION: probes.temperature_deviation,
     Family.THERMAL_RATE: probes.thermal_rate,
     Family.PROBE_SENSOR: probes.probe_sensor,
+    Family.OWN_CHANGE: own.own_change,
+    Family.VOLTAGE_DIPS: own.voltage_dips,
+    Family.THERMAL_PEAK: probes.thermal_peak,
 }
 PACK: dict[Family, Callable[[Past, float], packs.Numbers | None]] = {
     Family.SUM_MISMATCH: packs.sum_mismatch,
@@ -48,6 +51,8 @@ PACK: dict[Family, Callable[[Past, float], packs.Numbers | None]] = {
     Family.GAS: packs.gas,
     Family.COOLANT: packs.coolant,
     Family.COVERAGE: packs.coverage,
+    Family.HEAT_BALANCE: halves.heat_balance,
+    Family.CURRENT_AT_REST: halves.current_at_rest,
 }
 
 

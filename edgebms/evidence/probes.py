@@ -18,6 +18,8 @@ STILL_FLOOR = 0.1
 STILL_K = 0.03
 MISSING_UNIT = 0.1
 RATE_UNIT_K_PER_MIN = 1.0
+PEAK_ROWS = 6
+"""Rows over which a rise counts as steep: of an hour's rows a minute."""
 HEAT_UNIT_K = 10.0
 
 
@@ -99,3 +101,19 @@ def probe_sensor(past: Past, window_s: float) -> Profile | None:
     step = np.abs(np.diff(seen.temperature_c, axis=0)).max(axis=0)
     jump, beyond = standing(step[None], np.array([[SENSOR_K]]))
     return profile([apart[0], seen.missing, beyond[0]], [still[0], seen.missing / MISSING_UNIT, jump[0]], False)
+
+
+def thermal_peak(past: Past, window_s: float) -> Profile | None:
+    """Highest temperature of the window, degC; that beyond the median probe's, K; steepest rise over six rows, K/min.
+
+    Relative: distance above the card's highest operating temperature over 10 K; z; over 1 K/min.
+    """
+    seen = warmth(past, window_s)
+    if seen is None or len(seen.time_s) <= PEAK_ROWS:
+        return None
+    peak = seen.temperature_c.max(axis=0)
+    z, beyond = standing(peak[None], np.array([[SENSOR_K]]))
+    minutes = (seen.time_s[PEAK_ROWS:] - seen.time_s[:-PEAK_ROWS]) / 60.0
+    steepest = ((seen.temperature_c[PEAK_ROWS:] - seen.temperature_c[:-PEAK_ROWS]) / minutes[:, None]).max(axis=0)
+    above = (peak - past.scale.temperature_max_c) / HEAT_UNIT_K
+    return profile([peak, beyond[0], steepest], [above, z[0], steepest / RATE_UNIT_K_PER_MIN], False, slice(1, 2))

@@ -59,6 +59,11 @@ ANSWERS: dict[Family, tuple[Number, ...]] = {
     Family.GAS: _numbers("level/1", "rise/1", "pressure/Pa", "pressure_rise/Pa"),
     Family.COOLANT: _numbers("below_pack/K", "slope/K/h", "level/degC", "missing/1"),
     Family.COVERAGE: _numbers("cells_missing/1", "probes_missing/1", "current_missing/1", "worst_cell/1"),
+    Family.OWN_CHANGE: _numbers("resistance/ohm", "step/V", "drift/V/h", "ahead_of_next/1"),
+    Family.VOLTAGE_DIPS: _numbers("deepest/V", "one_sided/1", "share/1", "ahead_of_next/1"),
+    Family.THERMAL_PEAK: _numbers("peak/degC", "peak_deviation/K", "steepest/K/min", "ahead_of_next/1"),
+    Family.HEAT_BALANCE: _numbers("early/K/h", "late/K/h", "bend/K", "spread_change/K"),
+    Family.CURRENT_AT_REST: _numbers("early/1/h", "late/1/h", "change/1/h", "still/1"),
 }  # fmt: skip
 """What each family answers with, in order."""
 
@@ -95,11 +100,25 @@ PACK_FAMILIES = {
     Family.COVERAGE: (60.0, 3600.0),
 }
 
+LATER_CELL_FAMILIES = {
+    Family.OWN_CHANGE: (3600.0,),
+    Family.VOLTAGE_DIPS: (300.0, 3600.0),
+    Family.THERMAL_PEAK: (3600.0,),
+}
+LATER_PACK_FAMILIES = {
+    Family.HEAT_BALANCE: (3600.0,),
+    Family.CURRENT_AT_REST: (3600.0,),
+}
+"""As above; they came later, so they stand behind."""
+
 QUERIES: tuple[Query, ...] = (
     *(Query(family, Whom.OUTLIER, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.SUSPECT, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.NEIGHBOURS, window_s) for family, window_s in NEIGHBOUR_QUERIES),
     *(Query(family, Whom.PACK, window_s) for family, windows in PACK_FAMILIES.items() for window_s in windows),
+    *(Query(family, Whom.OUTLIER, window_s) for family, windows in LATER_CELL_FAMILIES.items() for window_s in windows),
+    *(Query(family, Whom.SUSPECT, window_s) for family, windows in LATER_CELL_FAMILIES.items() for window_s in windows),
+    *(Query(family, Whom.PACK, window_s) for family, windows in LATER_PACK_FAMILIES.items() for window_s in windows),
 )
 """In the order of their tokens."""
 

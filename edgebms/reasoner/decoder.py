@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 _CAUSES = slice(CAUSE_TOKENS[0], CAUSE_TOKENS[-1] + 1)
 _ASKS = slice(FIRST_QUERY, FIRST_QUERY + len(QUERIES))
+LEAST = np.float32(-np.inf)
 HEALTHY = 0
 """Place of healthy among the causes."""
 
@@ -57,10 +58,15 @@ def interrogate(
     while True:
         chances = softmax(logits[_CAUSES])
         likely = int(chances.argmax())
-        may_ask = [] if late() else [place for place in trace.may_ask() if place not in student.unasked]
-        if not may_ask or commits(student, logits, chances, likely, may_ask, len(bundles), suspicious):
+        may_ask = trace.open & student.asks
+        if late() or not may_ask.any():
             break
-        place = may_ask[int(logits[_ASKS][may_ask].argmax())]
+        asks = np.where(may_ask, logits[_ASKS], LEAST)
+        place = int(asks.argmax())
+        if commits(student, float(logits[_CAUSES].max()), float(asks[place]), float(chances[likely]), likely, len(bundles), suspicious):
+            break
+        if not may_ask[place]:  # nothing that may be asked is more than the lowest
+            place = int(may_ask.argmax())
         bundle = read(QUERIES[place], past, trace.suspect)
         trace.ask(place, bundle.cell)
         bundles.append(bundle)
@@ -77,20 +83,17 @@ def interrogate(
 
 
 def commits(
-    student: ReasoningStudent, logits: Singles, chances: Floats, likely: int, may_ask: list[int], asked: int, suspicious: bool
+    student: ReasoningStudent, cause_logit: float, ask_logit: float, chance: float, likely: int, asked: int, suspicious: bool
 ) -> bool:
-    """Whether it is time for the verdict."""
+    """Whether it is time for the verdict. chance: of the likeliest cause; the logits: the highest of a cause and of a question."""
     card = student.card
-    chance = float(chances[likely])
     if asked == 0 or (suspicious and likely == HEALTHY):
         return False
     if chance >= card.commit:
         return True
     if likely == HEALTHY and asked >= card.glance_queries and chance >= card.glance:
         return True
-    if card.stop_bias is None:
-        return False
-    return float(logits[_CAUSES].max()) + card.stop_bias >= float(logits[_ASKS][may_ask].max())
+    return card.stop_bias is not None and cause_logit + card.stop_bias >= ask_logit
 
 
 def softmax(logits: Singles) -> Floats:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgebms.evidence.queries import ABOUT_SUSPECT, OUTLIERS, QUERIES
 from edgebms.reasoner.language import (
     CAP,
@@ -27,7 +30,8 @@ from edgebms.vocabulary import Cause, Level
 
 _NEEDS_SUSPECT = frozenset(ABOUT_SUSPECT)
 _OUTLIERS = frozenset(OUTLIERS)
-_FREE = tuple(place for place in range(len(QUERIES)) if place not in _NEEDS_SUSPECT)
+_NONE = np.zeros(len(QUERIES), dtype=bool)
+_FREE = np.array([place not in _NEEDS_SUSPECT for place in range(len(QUERIES))])
 CAUSE_TOKENS = tuple(range(FIRST_CAUSE, FIRST_CAUSE + len(CAUSES)))
 CONFIDENCE_TOKENS = tuple(range(FIRST_CONFIDENCE, FIRST_CONFIDENCE + CONFIDENCES))
 
@@ -48,19 +52,20 @@ class Trace:
         self.words: list[int] = []
         self.suspect = -1
         self._about: set[tuple[int, int]] = set()
+        self._open = _FREE.copy()
 
     @property
     def done(self) -> bool:
         return len(self.words) == 5
 
+    @property
+    def open(self) -> NDArray[np.bool_]:
+        """(queries,): what may be asked now: nothing twice of the same cell, nothing of a suspect before there is one."""
+        return _NONE if self.words or len(self.asked) >= self.cap else self._open
+
     def may_ask(self) -> list[int]:
-        """Places in QUERIES of what may be asked now: nothing twice of the same cell, nothing of a suspect before there is one."""
-        if self.words or len(self.asked) >= self.cap:
-            return []
-        suspect, about = self.suspect, self._about
-        found = [place for place in _FREE if (place, -1) not in about]
-        if suspect >= 0:
-            found += [place for place in ABOUT_SUSPECT if (place, suspect) not in about]
+        """The same as places in QUERIES."""
+        found: list[int] = np.flatnonzero(self.open).tolist()
         return found
 
     def allowed(self) -> list[int]:
@@ -90,12 +95,15 @@ class Trace:
 
     def ask(self, place: int, cell: int) -> None:
         """A question was asked and answered about ``cell`` (-1 = the pack or nobody). Raises Refused."""
-        if place not in self.may_ask():
+        if not (0 <= place < len(QUERIES) and self.open[place]):
             raise Refused(f"{QUERIES[place].word if 0 <= place < len(QUERIES) else place} may not be asked here")
         self._about.add((place, self.suspect if place in _NEEDS_SUSPECT else -1))
         self.asked.append((place, cell))
-        if place in _OUTLIERS and cell >= 0:
+        self._open[place] = False
+        if place in _OUTLIERS and cell >= 0 and cell != self.suspect:
             self.suspect = cell
+            for other in ABOUT_SUSPECT:
+                self._open[other] = (other, cell) not in self._about
 
     def say(self, token: int) -> None:
         """The next word of the verdict. Raises Refused."""

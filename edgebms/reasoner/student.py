@@ -67,7 +67,8 @@ class ReasoningStudent:
             raise ModelError(f"its card's bins do not fit: {error}", where=where, mend=AGAIN) from None
         if unknown := set(card.unasked) - set(BY_WORD):
             raise ModelError(f"its card names {sorted(unknown)[0]!r}, which is no question", where=where, mend=AGAIN)
-        self.unasked = frozenset(QUERIES.index(BY_WORD[word]) for word in card.unasked)
+        self.asks = np.array([query.word not in card.unasked for query in QUERIES])
+        """(queries,): what this student asks about."""
         self.card = card
         self._session = open_session(model, where)
         inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}

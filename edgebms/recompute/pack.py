@@ -6,6 +6,7 @@ import itertools
 import math
 
 from edgebms.evidence.past import Scale
+from edgebms.recompute.own import current_at_rest, heat_balance
 from edgebms.recompute.peers import Pair, read_cells, soc_of
 from edgebms.recompute.rows import Row, deviation, filled, fit
 
@@ -16,6 +17,8 @@ def of_pack(family: str, rows: list[Row], scale: Scale, window_s: float) -> list
     """Dispatch by the family's word."""
     if family in ("pack_voltage", "charge_against_voltage"):
         return against_current(family, rows, scale, window_s)
+    if family in ("heat_balance", "current_at_rest"):
+        return (heat_balance if family == "heat_balance" else current_at_rest)(rows, scale, window_s)
     if family in ("pack_warming", "coolant"):
         return warmth(family, rows, scale, window_s)
     if family == "sum_mismatch":

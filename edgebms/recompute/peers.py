@@ -118,6 +118,10 @@ def of_cells(family: str, rows: list[Row], scale: Scale, window_s: float) -> Tab
         leak = stood([line.per_s * 3600.0 / per_soc for line in lines], f * one.floor_per_s * 3600.0 / per_soc)
         moved_on = stood([value / per_soc for value in change], f * math.hypot(math.sqrt(2.0 / third), one.floor_per_a * eased_a) / per_soc)
         return ranked(joined(soc, leak, moved_on), True)
+    if family in ("own_change", "voltage_dips"):
+        from edgebms.recompute.own import against_itself
+
+        return against_itself(family, seen, scale, window_s)
     assert family == "voltage_limits"
     pairs = []
     for column in seen.raw_v:
@@ -148,6 +152,18 @@ def of_probes(family: str, rows: list[Row], scale: Scale, window_s: float) -> Ta
         latest = [column[-1] for column in columns]
         above = [(value - scale.temperature_max_c) / 10.0 for value in latest]
         return ranked(joined((rate, rate), (latest, above), stood(rate, 0.15 * floor_s * 60.0)), False, (2,))
+    if family == "thermal_peak":
+        if len(rows) <= 6:
+            return None
+        peak = [max(column) if not math.isnan(column[0]) else math.nan for column in columns]
+        rise = [
+            max((column[t] - column[t - 6]) / ((time_s[t] - time_s[t - 6]) / 60.0) for t in range(6, len(column)))
+            if not math.isnan(column[0])
+            else math.nan
+            for column in columns
+        ]
+        over = [(value - scale.temperature_max_c) / 10.0 for value in peak]
+        return ranked(joined((peak, over), stood(peak, 0.3), (rise, rise)), False, (1,))
     assert family == "probe_sensor"
     moved = [math.log10(deviation(column) + 0.03) if lost <= 0.5 else math.nan for column, lost in zip(columns, missing, strict=True)]
     step = [max(abs(b - a) for a, b in itertools.pairwise(column)) for column in columns]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from edgebms.decision.types import Query as Told
 from edgebms.decision.types import Reasoning
 from edgebms.evidence.past import Scale
-from edgebms.evidence.queries import ANSWERS, CELL_FAMILIES, QUERIES
+from edgebms.evidence.queries import ANSWERS, QUERIES
 from edgebms.recompute.pack import of_pack
 from edgebms.recompute.peers import Pair, Table, of_cells, of_probes
 from edgebms.recompute.rows import Rows
@@ -18,7 +18,7 @@ TOLERANCE = 1e-6
 """Of a number's own scale: two orders of summing differ by less."""
 
 KNOWN = {(f"{query.family}_of_{query.whom}", query.window_s): query for query in QUERIES}
-PROBE_FAMILIES = (Family.TEMPERATURE_DEVIATION, Family.THERMAL_RATE, Family.PROBE_SENSOR)
+PROBE_FAMILIES = (Family.TEMPERATURE_DEVIATION, Family.THERMAL_RATE, Family.PROBE_SENSOR, Family.THERMAL_PEAK)
 
 
 def faults(reasoning: Reasoning, rows: Rows, scale: Scale) -> Iterator[str]:
@@ -63,7 +63,7 @@ def answer(family: Family, whom: Whom, window_s: float, suspect: int, rows: Rows
     """(0-based cell, -1 = none; four pairs)."""
     window = rows.window(window_s)
     nothing = [(math.nan, math.nan)] * 4
-    if family not in CELL_FAMILIES:
+    if whom is Whom.PACK:
         return -1, (of_pack(family, window, scale, window_s) if window is not None else None) or nothing
     measured: Table | None = None
     if window is not None:

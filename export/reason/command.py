@@ -1,6 +1,6 @@
 """``python -m export reason STAGE``: the reasoner's recipe, one stage a command; each goes on where it was broken off.
 
-In order: corpus, oracle, fixed, trees, student, teacher. ``python -m export evaluate reason`` prints the tables.
+In order: corpus, beliefs, oracle, fixed, trees, student, teacher. ``python -m export evaluate reason`` prints the tables.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from edgebms.evidence.queries import BY_WORD, QUERIES
 from export.reason import corpus
 
 RUNS = Path("build") / "reason"
+BELIEFS = "beliefs.npy"
 PLACE = {word: QUERIES.index(query) for word, query in BY_WORD.items()}
 
 
@@ -28,6 +29,8 @@ def add_parser(subparsers: Any) -> None:
     made.add_argument("--split", choices=sorted(corpus.SEEDS), default="train")
     made.add_argument("--packs", type=int, default=12_000, help="at least so many (a batch is always made whole)")
     made.set_defaults(func=run_corpus)
+    believed = stages.add_parser("beliefs", help="what trees that never saw a pack say of it: half of what the networks are taught")
+    believed.set_defaults(func=run_beliefs)
     oracle = stages.add_parser("oracle", help="the network that knows what each question would tell")
     oracle.add_argument("--steps", type=int, default=None, help="in place of the recipe's")
     oracle.set_defaults(func=run_oracle)
@@ -35,8 +38,12 @@ def add_parser(subparsers: Any) -> None:
     fixed.set_defaults(func=run_fixed)
     trees = stages.add_parser("trees", help="boosted trees on all evidence and on the fixed eight")
     trees.set_defaults(func=run_trees)
+    whole = stages.add_parser("transformer", help="a student-sized transformer that is told all evidence at once, for comparison")
+    whole.add_argument("--steps", type=int, default=None, help="in place of the recipe's")
+    whole.set_defaults(func=run_transformer)
     student = stages.add_parser("student", help="the student that ships, from the oracle's interrogations")
     student.add_argument("--steps", type=int, default=None, help="in place of the recipe's")
+    student.add_argument("--seed", type=int, default=0, help="another than 0 is trained for the spread and not shipped")
     student.add_argument("--fixed", action="store_true", help="the same student on the fixed eight, for comparison; nothing is shipped")
     student.add_argument("--of-teacher", action="store_true", help="from the teacher's traces that came out right, not the oracle's")
     student.add_argument("--name", default="reasoner", help="of the model's files")
@@ -50,10 +57,10 @@ def add_parser(subparsers: Any) -> None:
     taught.set_defaults(func=run_teacher)
     for stage in (student, taught):
         stage.add_argument("--traces", type=int, default=4000, help="instants that a teacher is asked about at a time")
-    for stage in (made, oracle, fixed, trees, student, taught):
+    for stage in (made, believed, oracle, fixed, trees, whole, student, taught):
         stage.add_argument("--corpus", type=Path, default=corpus.FOLDER, help="folder of the corpus")
         stage.add_argument("--runs", type=Path, default=RUNS, help="folder of what is between")
-    for stage in (oracle, trees, student, taught):
+    for stage in (believed, oracle, trees, whole, student, taught):
         stage.add_argument("--use", type=int, default=None, metavar="PACKS", help="train on the first so many packs only")
 
 
@@ -73,12 +80,21 @@ def need(*modules: str) -> None:
             raise MissingExtra(f"needs {module}", where="python -m export reason", mend="pip install -e '.[export]'") from None
 
 
+def run_beliefs(args: argparse.Namespace) -> int:
+    need("sklearn")
+    from export.reason import beliefs
+
+    beliefs.make(corpus.load(args.corpus, "train", args.use), args.runs / BELIEFS)
+    return 0
+
+
 def run_oracle(args: argparse.Namespace) -> int:
-    need("torch")
-    from export.reason import oracle
+    need("torch", "sklearn")
+    from export.reason import beliefs, oracle
 
     recipe = oracle.OracleRecipe() if args.steps is None else oracle.OracleRecipe(steps=args.steps)
-    oracle.train(corpus.load(args.corpus, "train", args.use), recipe, args.runs / "oracle.pt")
+    rows = corpus.load(args.corpus, "train", args.use)
+    oracle.train(rows, beliefs.soft(rows, args.runs / BELIEFS), centres_of(args), recipe, args.runs / "oracle.pt")
     return 0
 
 
@@ -119,27 +135,42 @@ def run_trees(args: argparse.Namespace) -> int:
     return 0
 
 
-def run_student(args: argparse.Namespace) -> int:
-    need("torch", "transformers")
-    from export.reason import oracle, sft, student_model
+def run_transformer(args: argparse.Namespace) -> int:
+    need("torch", "transformers", "sklearn")
+    from export.reason import all_at_once, beliefs
 
     rows = corpus.load(args.corpus, "train", args.use)
-    recipe = sft.SftRecipe() if args.steps is None else sft.SftRecipe(steps=args.steps)
+    told = beliefs.soft(rows, args.runs / BELIEFS)
+    kept = args.runs / "transformer.pt"
+    all_at_once.train(rows, told, centres_of(args).astype(np.float32), kept, args.steps or all_at_once.STEPS)
+    return 0
+
+
+def run_student(args: argparse.Namespace) -> int:
+    need("torch", "transformers")
+    from export.reason import beliefs, oracle, sft, student_model
+
+    rows = corpus.load(args.corpus, "train", args.use)
+    recipe = sft.SftRecipe(steps=args.steps or sft.SftRecipe().steps, seed=args.seed)
     centres = centres_of(args)
     knows = oracle.read(args.runs / "oracle.pt")
     fixed = fixed_of(args.runs) if args.fixed else None
+    told = beliefs.soft(rows, args.runs / BELIEFS)
 
     def lessons(rng: np.random.Generator) -> Any:
         if args.of_teacher:
             return teacher_lessons(args, rows, rng)
-        return sft.rolled(knows, rows, recipe.epsilon, rng, fixed)
+        return sft.rolled(knows, rows, recipe.epsilon, rng, fixed, told)
 
     name = "student_fixed" if args.fixed else "student_of_teacher" if args.of_teacher else "student"
+    name += f"_{args.seed}" if args.seed else ""
     model = sft.train(lambda: sft.qwen2(sft.NANO), lessons, centres.astype(np.float32), recipe, args.runs / f"{name}.pt", fixed is None)
     if args.fixed:
         return 0
     check = corpus.load(args.corpus, "validation")
-    student_model.ship(args.models, args.runs, args.checkpoints, args.name, model, centres, knows, rows, check, recipe)
+    models, checkpoints = (args.runs, args.runs) if args.seed else (args.models, args.checkpoints)
+    label = f"{args.name}_{args.seed}" if args.seed else args.name
+    student_model.ship(models, args.runs, checkpoints, label, model, centres, knows, rows, check, recipe)
     return 0
 
 

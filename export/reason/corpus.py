@@ -53,12 +53,15 @@ ROW = np.dtype(
         ("to_critical_s", "f4"),
         ("since_onset_s", "f4"),
         ("detectable", "?"),
+        ("sigmas", "f4"),
         ("named", "i2", (len(QUERIES),)),
         ("numbers", "f2", (len(QUERIES), NUMBERS)),
         ("of_suspect", "f2", (len(OUTLIERS), len(ABOUT_SUSPECT), NUMBERS)),
     ]
 )
-"""numbers, of_suspect: as in ``extract.Extracted``, asinh of the relatives. cause: place in ``CAUSES``. last: the recording's end."""
+"""numbers, of_suspect: as in ``extract.Extracted``, asinh of the relatives. cause: place in ``CAUSES``. last: the recording's end.
+sigmas: the episode's largest departure from its healthy twin, NaN = no fault, or none was played (train). detectable: by the instant it has come
+to four."""
 
 WIDER = Ranges(
     period_s=(1.0, 2.0, 5.0, 10.0),
@@ -96,6 +99,8 @@ def plan_of(split: str) -> Plan:
     plan = Plan(seed=SEEDS[split], mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=even_kinds()))
     if split == "pybamm":
         return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
+    if split == "train":
+        return replace(plan, twins=False)  # what is detectable is only reported
     return replace(plan, ranges=WIDER) if split == "wider" else plan
 
 
@@ -117,6 +122,7 @@ def rows_of(found: Extracted, episode: Episode) -> NDArray[np.void]:
     rows["last"][0] = True
     for name in ("tick_s", "cell", "probe", "to_critical_s", "since_onset_s", "detectable", "named"):
         rows[name] = getattr(found, name)
+    rows["sigmas"] = episode.sigmas
     rows["cause"] = [CAUSES.index(cause) for cause in found.cause]
     rows["severity"] = [int(level) for level in found.severity]
     rows["numbers"], rows["of_suspect"] = np.arcsinh(found.numbers), np.arcsinh(found.of_suspect)

@@ -1,6 +1,7 @@
 """``python -m export evaluate reason``: the student beside what it has to hold against, on packs that nothing was trained on or chosen by.
 
-Sets: held_out (the end of each hour), held_out_any (any instant of it), boundary (faults near what can be detected at all), pybamm.
+Sets: held_out (the end of each hour), held_out_any (any instant of it), boundary (of held_out those whose fault departs from its healthy twin by a
+half to twice what makes it detectable), pybamm.
 A method whose files are missing is left out, and said so.
 """
 
@@ -17,15 +18,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgebms.evidence.queries import QUERIES
 from edgebms.reasoner.language import CAP, CAUSES
 from edgebms.reasoner.student import load_reasoner
 from export.reason import corpus
-from export.reason.command import RUNS, fixed_of
+from export.reason.command import BELIEFS, RUNS, fixed_of
 from export.reason.judge import HEALTHY, Figure, Said, ask_all, figures, mean, per_cause
 from export.reason.trees import consensus
+from hil.plant.detect import ENOUGH
 
 Singles = NDArray[np.float32]
 DOC = Path("docs") / "results-reasoning.md"
+BOUNDARY = (0.5, 2.0)
+"""Times the departure that makes a fault detectable."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -43,13 +48,16 @@ def add_parser(subparsers: Any) -> None:
 
 def rows_of(args: argparse.Namespace, name: str) -> NDArray[np.void] | None:
     """The rows of a set, None = not there."""
-    split = "held_out" if name.startswith("held_out") else name
+    split = "held_out" if name.startswith("held_out") or name == "boundary" else name
     if not any((args.corpus / split).glob("batch_*.npy")):
         return None
     rows = corpus.load(args.corpus, split, args.packs)
     if name == "held_out_any":
         return rows[corpus.INSTANTS - 4 :: corpus.INSTANTS]  # the one drawn from the whole hour
-    return rows[rows["last"]]
+    rows = rows[rows["last"]]
+    if name == "boundary":
+        return rows[(rows["sigmas"] >= BOUNDARY[0] * ENOUGH) & (rows["sigmas"] < BOUNDARY[1] * ENOUGH)]  # NaN is not
+    return rows
 
 
 def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], Said] | None]:
@@ -70,6 +78,8 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], 
     out["student_shuffled"] = asking(args.model, shuffled=1)
     out["oracle"] = network(args, "oracle.pt")
     out["student_fixed_8"] = fixed_student(args)
+    out["transformer"] = transformer(args)
+    out["trees_of_halves"] = halves(args)
     for name in ("trees", "trees_8"):
         out[name] = boosted(args.runs / f"{name}.pickle")
     if args.methods:
@@ -92,6 +102,19 @@ def boosted(path: Path) -> Callable[[NDArray[np.void]], Said] | None:
     with path.open("rb") as file:
         model, queries = pickle.load(file)
     return lambda rows: told(rows, trees.chances(model, rows, queries), consensus(rows)[0], len(queries))
+
+
+def halves(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] | None:
+    """The mean of the trees behind the beliefs, each of which saw half of the packs."""
+    path = (args.runs / BELIEFS).with_suffix(".pickle")
+    if not path.is_file():
+        return None
+    from export.reason import trees
+
+    models, queries = pickle.loads(path.read_bytes()), list(range(len(QUERIES)))
+    return lambda rows: told(
+        rows, np.mean([trees.chances(model, rows, queries) for model in models], axis=0), consensus(rows)[0], len(queries)
+    )
 
 
 def network(args: argparse.Namespace, name: str) -> Callable[[NDArray[np.void]], Said] | None:
@@ -127,6 +150,16 @@ def fixed_student(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said
         return told(rows, sft.of_causes(logits), consensus(rows)[0], CAP)
 
     return say
+
+
+def transformer(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] | None:
+    if not (args.runs / "transformer.pt").is_file():
+        return None
+    from export.reason import all_at_once, sft
+
+    model = sft.read(args.runs / "transformer.pt")
+    centres = np.load(args.runs / "bins.npy").astype(np.float32)
+    return lambda rows: told(rows, all_at_once.chances(model, rows, centres), consensus(rows)[0], len(all_at_once.ASKED))
 
 
 def run(args: argparse.Namespace) -> int:
@@ -194,7 +227,7 @@ def majority(rows_by: dict[str, NDArray[np.void]]) -> dict[str, float]:
 
 
 COLUMNS = (
-    "method", "n", "accuracy", "accuracy_detectable", "right_cell", "false_alarms", "calibration_error", "queries", "queries_healthy",
+    "method", "n", "accuracy", "accuracy_detectable", "right_or_unseen", "right_cell", "false_alarms", "calibration_error", "queries", "queries_healthy",
     "student_ahead",
 )  # fmt: skip
 
@@ -204,7 +237,7 @@ def tables(summary: list[dict[str, Any]], causes: list[dict[str, Any]], left_out
         "# Results of the reasoner",
         "",
         "Written by `python -m export evaluate reason --write`. In %, with one standard error (packs count once); three tenths healthy, "
-        "every other cause alike; queries: mean count. `student_ahead`: the int8 student's accuracy less the method's, in points, with the "
+        "every other cause alike; queries: mean count. `right_or_unseen`: a fault that cannot be detected by then may also be called healthy. `student_ahead`: the int8 student's accuracy less the method's, in points, with the "
         "95 % interval.",
     ]
     for name in dict.fromkeys(row["set"] for row in summary):

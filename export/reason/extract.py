@@ -34,7 +34,7 @@ class Extracted:
     numbers (k, Q, 4): those about a suspect are NaN in here. named (k, Q): 0-based cell that each answer is about, -1 = none.
     of_suspect (k, O, S, 4): answers about the cell that outlier query OUTLIERS[o] named.
     cause, severity: words' places; cell: 0-based, -1 = pack; probe: 0-based; to_critical_s: from the instant to the runaway event, inf = none;
-    since_onset_s: negative = before the fault; detectable: the episode's fault is, and it has begun.
+    since_onset_s: negative = before the fault; detectable: the episode's fault has departed far enough from its twin by then.
     """
 
     number: int
@@ -188,7 +188,7 @@ def truth_at(episode: Episode, tick_s: NDArray[np.float64]) -> dict[str, Any]:
         "severity": tuple(severity(of, float(left_s)) for of, left_s in zip(cause, to_critical_s, strict=True)),
         "to_critical_s": to_critical_s,
         "since_onset_s": since_s,
-        "detectable": begun & episode.detectable,
+        "detectable": begun & episode.detectable & (tick_s >= episode.detectable_s - 1e-6),  # ticks are rounded
     }
 
 

@@ -104,7 +104,8 @@ def mean(values: Floats | NDArray[np.bool_], weight: Floats, packs: NDArray[np.i
 
 
 def figures(rows: NDArray[np.void], said: Said) -> dict[str, Figure]:
-    """Accuracy on everything and on what can be detected (healthy ones too), of the cell where the cause is right and has one, false alarms
+    """Accuracy on everything and on what can be detected (healthy ones too), the same on everything where a fault that cannot be detected yet may
+    be called healthy, of the cell where the cause is right and has one, false alarms
     among the healthy, queries; each cause weighs alike, three tenths healthy."""
     right = said.cause == rows["cause"]
     out: dict[str, Figure] = {}
@@ -113,9 +114,13 @@ def figures(rows: NDArray[np.void], said: Said) -> dict[str, Figure]:
     packs = rows["number"]
     out["accuracy"] = mean(right, corpus.weights(rows), packs)
     out["accuracy_detectable"] = mean(right[found], corpus.weights(rows[found]), packs[found])
-    out["false_alarms"] = mean(said.cause[healthy] != HEALTHY, np.ones(healthy.sum()), packs[healthy])
+    unseen = ~found & (said.cause == HEALTHY)
+    out["right_or_unseen"] = mean(right | unseen, corpus.weights(rows), packs)
+    if healthy.any():
+        out["false_alarms"] = mean(said.cause[healthy] != HEALTHY, np.ones(healthy.sum()), packs[healthy])
     out["queries"] = mean(said.queries.astype(float), corpus.weights(rows), packs)
-    out["queries_healthy"] = mean(said.queries[healthy].astype(float), np.ones(healthy.sum()), packs[healthy])
+    if healthy.any():
+        out["queries_healthy"] = mean(said.queries[healthy].astype(float), np.ones(healthy.sum()), packs[healthy])
     from export.reason.asking import right_place
 
     placed = right & rows["detectable"] & ((rows["cell"] >= 0) | (rows["probe"] >= 0)) & (said.cell > -2)

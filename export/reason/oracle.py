@@ -1,8 +1,9 @@
 """The oracle: a network that reads any set of answers, says the causes, and how much each further question would tell.
 
-A perceptron over one slot a question (4 numbers, which of them are known, asked or not), trained on every prefix of whole interrogations.
-Two heads: the causes, and for each question the fall of the cross-entropy that asking it next would bring, regressed on the falls that
-came about. Its own policy (the largest promised fall) is mixed into the interrogations that it learns from, more as it learns.
+A perceptron over the sum of what was asked: each number of each answer is the mix of two words, as a student reads it (a plain number a slot
+lost to boosted trees: few layers draw few edges). Trained on every prefix of whole interrogations. Two heads: the causes, and for each question
+the fall of the cross-entropy that asking it next would bring, regressed on the falls that came about. Its own policy (the largest promised
+fall) is mixed into the interrogations that it learns from, more as it learns.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,61 +21,84 @@ from torch import Tensor, nn
 
 from edgebms.evidence.past import LEAST_SHARE
 from edgebms.evidence.queries import NUMBERS, QUERIES
-from edgebms.reasoner.language import CAP, CAUSES
+from edgebms.reasoner.language import BINS, CAP, CAUSES, FIRST_BIN
 from export.reason import corpus
 from export.reason.asking import COUNT, Asking
+from export.reason.traces import shares
 from export.reason.trees import prompt
 
 Singles = NDArray[np.float32]
-CLIP = 7.0
-"""Of asinh: beyond 550 times the floor more is not more."""
-SLOT = 2 * NUMBERS + 1
-INPUTS = COUNT * SLOT + 13
+PROMPT = 13
 UNSEEN = np.array([query.window_s * LEAST_SHARE > 3600.0 for query in QUERIES])
 """Questions that an hour's history never answers: who learnt from hours must not ask them of a pack that has run for days."""
 
 
 @dataclass(frozen=True, slots=True)
 class OracleRecipe:
-    steps: int = 5000
-    batch: int = 160
+    steps: int = 2500
+    batch: int = 112
     width: int = 320
     rate: float = 1.5e-3
+    dropped: float = 0.1
     epsilon: tuple[float, float] = (1.0, 0.2)
     seed: int = 0
 
 
 class Oracle(nn.Module):
-    """forward (n, INPUTS) -> causes' logits (n, causes), promised falls (n, questions) in nat."""
+    """centres: as a student's bins. forward (n, width), the sum of what was told -> causes' logits (n, causes), promised falls (n, questions)
+    in nat."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, centres: NDArray[np.floating[Any]], width: int, dropped: float = 0.1) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            nn.Linear(INPUTS, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width), nn.GELU()
-        )
+        self.register_buffer("centres", torch.from_numpy(np.asarray(centres, dtype=np.float32)))
+        self.words = nn.Embedding(COUNT * NUMBERS * (BINS + 1), width)
+        self.asked = nn.Embedding(COUNT, width)
+        self.told = nn.Linear(PROMPT, width)
+        for table in (self.words, self.asked):
+            nn.init.normal_(table.weight, std=0.1)
+        self.body = nn.Sequential(nn.GELU(), nn.Dropout(dropped), nn.Linear(width, width), nn.GELU(), nn.Dropout(dropped))
+        self.more = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Dropout(dropped))
         self.causes = nn.Linear(width, len(CAUSES))
         self.falls = nn.Linear(width, COUNT)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         inside = self.body(x)
+        inside = inside + self.more(inside)
         return self.causes(inside), self.falls(inside)
+
+    def heard(self, queries: NDArray[np.intp], answers: Singles) -> Tensor:
+        """(n, width): what answers (n, 4), asinh, to queries (n,) add to the sum."""
+        left, right, share = shares(self.centres.numpy(), queries, answers)
+        first = FIRST_BIN + np.arange(NUMBERS) * (BINS + 1)
+        base = (queries[:, None] * NUMBERS + np.arange(NUMBERS)) * (BINS + 1)
+        places = torch.from_numpy(np.concatenate((base + left - first, base + right - first), axis=1))
+        weights = torch.from_numpy(np.concatenate((1.0 - share, share), axis=1))
+        words = nn.functional.embedding_bag(places, self.words.weight, mode="sum", per_sample_weights=weights)
+        out: Tensor = words + self.asked(torch.from_numpy(queries))
+        return out
 
 
 class Slots:
-    """The oracle's input for ``Asking``, filled as it is asked: x (n, INPUTS)."""
+    """The oracle's input for ``Asking``, filled as it is asked: x (n, width), without gradients."""
 
-    def __init__(self, asking: Asking) -> None:
-        n = len(asking.rows)
-        self.x = np.zeros((n, INPUTS), dtype=np.float32)
-        told = prompt(asking.rows).astype(int)
-        each = np.arange(n)
-        self.x[each, COUNT * SLOT + told[:, 0]] = 1.0
-        self.x[each, COUNT * SLOT + 9 + told[:, 1]] = 1.0
+    def __init__(self, oracle: Oracle, asking: Asking) -> None:
+        self._oracle = oracle
+        with torch.no_grad():
+            self.x = oracle.told(torch.from_numpy(prompted(asking.rows)))
 
+    @torch.no_grad()
     def put(self, queries: NDArray[np.intp], answers: Singles) -> None:
-        known = np.isfinite(answers)
-        slot = np.concatenate((np.where(known, np.clip(answers, -CLIP, CLIP), 0.0), known, np.ones((len(answers), 1))), axis=1)
-        self.x[np.arange(len(queries))[:, None], queries[:, None] * SLOT + np.arange(SLOT)] = slot
+        self.x = self.x + self._oracle.heard(queries, answers)
+
+
+def prompted(rows: NDArray[np.void]) -> Singles:
+    """(n, PROMPT): chemistry and size, one-hot."""
+    out = np.zeros((len(rows), PROMPT), dtype=np.float32)
+    told = prompt(rows).astype(int)
+    each = np.arange(len(rows))
+    out[each, told[:, 0]] = 1.0
+    out[each, 9 + told[:, 1]] = 1.0
+    return out
 
 
 def choose(falls: Singles, may: NDArray[np.bool_], epsilon: float, rng: np.random.Generator) -> NDArray[np.intp]:
@@ -85,16 +110,16 @@ def choose(falls: Singles, may: NDArray[np.bool_], epsilon: float, rng: np.rando
 
 
 @torch.no_grad()
-def look(oracle: Oracle, x: Singles) -> tuple[Singles, Singles]:
-    causes, falls = oracle(torch.from_numpy(x))
+def look(oracle: Oracle, x: Tensor) -> tuple[Singles, Singles]:
+    causes, falls = oracle.eval()(x)
     return causes.numpy(), falls.numpy()
 
 
-def train(rows: NDArray[np.void], recipe: OracleRecipe, kept: Path) -> Oracle:
-    """Goes on from ``kept`` where it was broken off."""
+def train(rows: NDArray[np.void], beliefs: Singles, centres: NDArray[np.floating[Any]], recipe: OracleRecipe, kept: Path) -> Oracle:
+    """beliefs (n, causes): what to learn of each row, see ``beliefs.soft``. Goes on from ``kept`` where it was broken off."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(1)
-    oracle = Oracle(recipe.width)
+    oracle = Oracle(centres, recipe.width, recipe.dropped)
     optimiser = torch.optim.AdamW(oracle.parameters(), lr=recipe.rate, weight_decay=0.02)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.05)
     first = 0
@@ -113,8 +138,8 @@ def train(rows: NDArray[np.void], recipe: OracleRecipe, kept: Path) -> Oracle:
         rng = np.random.default_rng([recipe.seed, step])
         share = step / recipe.steps
         epsilon = recipe.epsilon[0] + (recipe.epsilon[1] - recipe.epsilon[0]) * min(2 * share, 1.0)
-        batch = rows[np.searchsorted(cumulative, rng.random(recipe.batch)).clip(0, len(rows) - 1)]
-        shown += learn(oracle, optimiser, batch, epsilon, rng)
+        places = np.searchsorted(cumulative, rng.random(recipe.batch)).clip(0, len(rows) - 1)
+        shown += learn(oracle, optimiser, rows[places], beliefs[places], epsilon, rng)
         plan.step()
         if (step + 1) % 250 == 0:
             before, after, error = shown / 250
@@ -129,21 +154,23 @@ def train(rows: NDArray[np.void], recipe: OracleRecipe, kept: Path) -> Oracle:
 
 
 def learn(
-    oracle: Oracle, optimiser: torch.optim.Optimizer, batch: NDArray[np.void], epsilon: float, rng: np.random.Generator
+    oracle: Oracle, optimiser: torch.optim.Optimizer, batch: NDArray[np.void], beliefs: Singles, epsilon: float, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """One step on whole interrogations, every prefix of them. Returns (nat without a question, nat at the end, squared error of the falls)."""
     asking = Asking.of(batch)
-    slots = Slots(asking)
-    seen = [slots.x.copy()]
+    slots = Slots(oracle, asking)
     for _ in range(CAP):
         wanted = choose(look(oracle, slots.x)[1], asking.may_ask(), epsilon, rng)
         asking.ask(wanted)
         slots.put(wanted, asking.answers[:, -1])
-        seen.append(slots.x.copy())
     n = len(batch)
-    causes, promised = oracle(torch.from_numpy(np.concatenate(seen)))
-    truth = torch.from_numpy(batch["cause"].astype(np.int64))
-    losses = nn.functional.cross_entropy(causes, truth.repeat(CAP + 1), reduction="none").view(CAP + 1, n)
+    oracle.train()
+    heard = oracle.heard(asking.queries.T.reshape(-1), asking.answers.transpose(1, 0, 2).reshape(CAP * n, NUMBERS)).view(CAP, n, -1)
+    told = oracle.told(torch.from_numpy(prompted(batch)))
+    seen = torch.cat((told[None], told[None] + heard.cumsum(dim=0)))
+    causes, promised = oracle(seen.view((CAP + 1) * n, -1))
+    truth = torch.from_numpy(beliefs).repeat(CAP + 1, 1)
+    losses = nn.functional.cross_entropy(causes, truth, reduction="none").view(CAP + 1, n)
     fell = (losses[:-1] - losses[1:]).detach().clamp(-2.0, 6.0)
     asked = torch.from_numpy(asking.queries.T.copy())
     error = (promised.view(CAP + 1, n, COUNT)[:-1].gather(2, asked[:, :, None])[:, :, 0] - fell).square().mean()
@@ -163,7 +190,7 @@ def save(oracle: Oracle, recipe: OracleRecipe, path: Path, **more: object) -> No
 
 def read(path: Path) -> Oracle:
     state = torch.load(path, weights_only=True)
-    oracle = Oracle(state["recipe"]["width"])
+    oracle = Oracle(state["oracle"]["centres"].numpy(), state["recipe"]["width"])
     oracle.load_state_dict(state["oracle"])
     return oracle.eval()
 
@@ -183,7 +210,7 @@ def roll_out(
 ) -> RollOut:
     """``cap`` questions to each row. fixed: these, in this order, in place of the oracle's own."""
     asking = Asking.of(rows)
-    slots = Slots(asking)
+    slots = Slots(oracle, asking)
     chances, promised = [], []
     for at in range(cap + 1):
         causes, falls = look(oracle, slots.x)
@@ -210,7 +237,7 @@ def best_fixed(oracle: Oracle, rows: NDArray[np.void], count: int = CAP) -> list
     weight = corpus.weights(rows)
     each = np.arange(len(rows))
     asking, chosen = Asking.of(rows), []
-    slots = Slots(asking)
+    slots = Slots(oracle, asking)
     for _ in range(count):
         scores = {}
         for query in range(COUNT):
@@ -218,7 +245,7 @@ def best_fixed(oracle: Oracle, rows: NDArray[np.void], count: int = CAP) -> list
             if not asking.may_ask()[:, query].mean() > 0.5:
                 continue
             numbers, _ = asking.answer(wanted)
-            kept = slots.x.copy()
+            kept = slots.x
             slots.put(wanted, numbers)
             said = softmax(look(oracle, slots.x)[0])[each, rows["cause"]]
             scores[query] = float(np.average(-np.log(np.maximum(said, 1e-6)), weights=weight))

@@ -32,7 +32,7 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class SftRecipe:
-    steps: int = 3000
+    steps: int = 2400
     batch: int = 192
     rate: float = 2e-3
     query_weight: float = 0.3
@@ -174,11 +174,19 @@ def train(
     return model.eval()
 
 
-def rolled(oracle: Oracle, rows: NDArray[np.void], epsilon: float, rng: np.random.Generator, fixed: list[int] | None = None) -> Traces:
+def rolled(
+    oracle: Oracle,
+    rows: NDArray[np.void],
+    epsilon: float,
+    rng: np.random.Generator,
+    fixed: list[int] | None = None,
+    beliefs: Singles | None = None,
+) -> Traces:
+    """The oracle's interrogations of ``rows``. beliefs (n, causes): where given, they stand for the truth in what a cause's target is."""
     out: Traces | None = None
     for part in np.array_split(np.arange(len(rows)), max(len(rows) // 4000, 1)):
         done = roll_out(oracle, rows[part], epsilon, rng, fixed=fixed)
-        some = Traces.of(done.asking, done.chances, done.falls)
+        some = Traces.of(done.asking, done.chances, done.falls, None if beliefs is None else beliefs[part])
         out = some if out is None else out.joined(some)
     assert out is not None
     return out

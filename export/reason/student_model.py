@@ -21,7 +21,7 @@ from edgebms.reasoner.language import CAP, CAUSES, CONFIDENCES, POSITIONS, TOKEN
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.vocabulary import Cause
 from export import model_card
-from export.reason import corpus, sft
+from export.reason import corpus, glance, sft
 from export.reason.decoder_graph import decoder_graph
 from export.reason.judge import Figure, Said, ask_all, figures
 from export.reason.oracle import UNSEEN, Oracle
@@ -145,14 +145,21 @@ def ship(
         "seed": recipe.seed,
         "versions": versions(),
     }
+    asks: dict[str, Any] = {}
     for label, form, data in (
         (name, "int8 QDQ, S8S8, per channel, smoothed; embedding and down projections float", small),
         (f"{name}_float", "float32", graph),
     ):
         draft = common | {"name": label, "sha256": hashlib.sha256(data).hexdigest()}
+        if not asks:  # both forms stop alike: what they differ in is rounding
+            student = ReasoningStudent(msgspec.convert(draft, ReasonerCard, strict=False), data, label)
+            stop = glance.best(glance.paths(student, check), check)
+            asks = {"commit": stop.commit, "glance": stop.glance, "glance_queries": stop.glance_queries}
+            print(f"{label}: {stop}", flush=True)
+        draft |= asks
         student = ReasoningStudent(msgspec.convert(draft, ReasonerCard, strict=False), data, label)
         heard = ask_all(student, check)
-        card = common | set_on(check, heard) | {"form": form, "validation": told(figures(check, heard))}
+        card = common | asks | set_on(check, heard) | {"form": form, "validation": told(figures(check, heard))}
         model_card.write(folder if label == name else runs, label, data, card)
         print(f"{label}: {card['validation']}", flush=True)
     save_checkpoint(model, checkpoints / name)

@@ -42,14 +42,15 @@ Floats = NDArray[np.float64]
 TEMPERATURE_NAT = 0.02
 """Of the oracle's promised falls as targets of the next question."""
 HARD = 0.3
-"""Share of the truth in a cause's target; the rest is what the oracle says."""
+"""Share of the row's beliefs (the truth, or half of it: see ``beliefs``) in a cause's target; the rest is what the oracle says."""
 WHERE_TOKENS = np.array([WHERE_PACK, *(WHERE[place] for place in OUTLIERS)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Traces:
     """n whole interrogations. queries, cells (n, 8); answers (n, 8, 4) asinh; chances (n, 9, causes) the oracle's; falls (n, 8, questions),
-    -inf = may not be asked; right (n, 8): the answer names the faulty cell. prompts (n, tokens); cause, severity, critical (n,): words' places."""
+    -inf = may not be asked; right (n, 8): the answer names the faulty cell. prompts (n, tokens); cause, severity, critical (n,): words' places;
+    beliefs (n, causes): what each row is taught to be."""
 
     queries: NDArray[np.uint8]
     answers: NDArray[np.float16]
@@ -61,10 +62,14 @@ class Traces:
     cause: NDArray[np.intp]
     severity: NDArray[np.intp]
     critical: NDArray[np.intp]
+    beliefs: NDArray[np.float16]
 
     @classmethod
-    def of(cls, asking: Asking, chances: Singles, falls: Singles) -> Traces:
+    def of(cls, asking: Asking, chances: Singles, falls: Singles, beliefs: Singles | None = None) -> Traces:
+        """beliefs (n, causes): None = the truth alone."""
         rows = asking.rows
+        if beliefs is None:
+            beliefs = np.eye(len(CAUSES), dtype=np.float32)[rows["cause"].astype(np.intp)]
         return cls(
             queries=asking.queries.astype(np.uint8),
             answers=asking.answers.astype(np.float16),
@@ -76,6 +81,7 @@ class Traces:
             cause=rows["cause"].astype(np.intp),
             severity=rows["severity"].astype(np.intp),
             critical=np.array([critical_bin(float(s)) for s in rows["to_critical_s"]], dtype=np.intp),
+            beliefs=beliefs.astype(np.float16),
         )
 
     def __len__(self) -> int:
@@ -165,7 +171,7 @@ def targets(traces: Traces, length: NDArray[np.intp], said_cause: NDArray[np.int
     each = np.arange(n)
     prefix = np.arange(CAP + 1)[None, :] <= length[:, None]
     causes = (1.0 - HARD) * traces.chances.astype(np.float32)
-    causes[each[:, None], np.arange(CAP + 1), traces.cause[:, None]] += HARD
+    causes += HARD * traces.beliefs[:, None].astype(np.float32)
     falls = traces.falls.astype(np.float32)
     wanted = np.exp((falls - falls.max(axis=-1, keepdims=True)) / TEMPERATURE_NAT)
     wanted /= wanted.sum(axis=-1, keepdims=True)

@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 
 WINDOW_S = 300.0
+ENOUGH = 4.0
+"""Standard deviations of healthy runs that make a fault detectable."""
 HEALTHY_ROWS = 160
 """Healthy runs that sigma is taken over, at most."""
 FLOOR = {
@@ -74,8 +76,9 @@ class Seen:
 
 def departures(
     curves: Curves, packs: Packs, seen: Seen, period_s: float, twin_row: dict[int, int], healthy: NDArray[np.intp]
-) -> dict[int, tuple[float, str]]:
-    """For each pack with a twin: (largest departure in healthy sigmas, the quantity's name)."""
+) -> dict[int, tuple[float, str, float]]:
+    """For each pack with a twin: (largest departure in healthy sigmas, the quantity's name, the end of the first window in which any
+    quantity departs by ENOUGH of them, s; inf = never)."""
     capacity_ah = (packs.build.capacity_as.mean(axis=1) * packs.build.parallel[:, 0]) / 3600.0
     healthy = healthy[-HEALTHY_ROWS:]  # the twins come last
     wanted = sorted({*twin_row, *twin_row.values(), *(int(row) for row in healthy)})
@@ -85,23 +88,31 @@ def departures(
         pooled = np.concatenate([measured[int(row)][name].ravel() for row in healthy]) if healthy.size else np.zeros(0)
         known = pooled[np.isfinite(pooled)]
         sigma[name] = max(floor, float(known.std()) if known.size > 1 else floor)
-    out = {}
+    out, width = {}, rows_of_window(len(seen.time_s), period_s)
     for pack, twin in twin_row.items():
-        best = (0.0, "")
+        best, first = (0.0, ""), np.inf
         for name in FLOOR:
             apart = np.abs(measured[pack][name] - measured[twin][name]) / sigma[name]
             largest = float(np.nanmax(apart)) if np.isfinite(apart).any() else 0.0
             best = max(best, (largest, name))
-        out[pack] = best
+            reached = np.flatnonzero((apart >= ENOUGH).any(axis=-1))  # NaN is not
+            if reached.size:
+                first = min(first, float(seen.time_s[(int(reached[0]) + 1) * width - 1]))
+        out[pack] = (*best, first)
     return out
+
+
+def rows_of_window(rows: int, period_s: float) -> int:
+    """Rows that each of the windows takes of a recording of ``rows``."""
+    width = max(2, round(WINDOW_S / period_s))
+    windows = max(1, rows // width)
+    return min(windows * width, rows) // windows
 
 
 def quantities(curves: Curves, seen: Seen, row: int, period_s: float, capacity_ah: float) -> dict[str, Floats]:
     """All quantities of one row, by name: (windows, cells or probes or 1)."""
-    width = max(2, round(WINDOW_S / period_s))
-    windows = max(1, len(seen.time_s) // width)
-    used = min(windows * width, len(seen.time_s))
-    width = used // windows
+    width = rows_of_window(len(seen.time_s), period_s)
+    windows = max(1, len(seen.time_s) // max(2, round(WINDOW_S / period_s)))
     used = windows * width
 
     def cut(values: Singles) -> Singles:

@@ -17,7 +17,7 @@ from edgebms.vocabulary import Cause
 from hil.plant import loads
 from hil.plant.control import Control
 from hil.plant.curves import Curves, from_card
-from hil.plant.detect import Seen, departures
+from hil.plant.detect import ENOUGH, Seen, departures
 from hil.plant.draws import BatchDraw, PackDraw, Ranges, draw_batch, draw_pack
 from hil.plant.faults import FAULTS, KINDS, LOOK_ALIKES, ORDINARY, Fault, draw_fault
 from hil.plant.packs import Packs
@@ -33,7 +33,6 @@ BATCH_PACKS = (24, 480)
 BATCH_ROWS = 70_000_000
 """Cells x snapshots of a batch: bounds its memory to about 0.4 GB."""
 AMBIENT_S = 60
-DETECTABLE_SIGMAS = 4.0
 LONG_HOURS = 12.0
 """From here on a recording begins at midnight of a day of the year, and the pack is used as in ``loads.days``."""
 SITE_K = (-6.0, 10.0)
@@ -51,7 +50,9 @@ class Mix:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to run. period_s: between two snapshots, None = drawn. cycles: measured C-rates at 1 s, see ``loads.use``."""
+    """What to run. period_s: between two snapshots, None = drawn. cycles: measured C-rates at 1 s, see ``loads.use``.
+
+    twins: False = no healthy twins, which halves the time; the packs are the same, but nobody judges what is detectable."""
 
     seed: int
     hours: float = 1.0
@@ -59,6 +60,7 @@ class Plan:
     mix: Mix = Mix()
     ranges: Ranges = field(default_factory=Ranges)
     cycles: tuple[Floats, ...] = field(default=(), repr=False)
+    twins: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +72,7 @@ class Episode:
     for ordinary use. ran_away: (0-based cell, instant) of each cell in which the runaway event rule held, the first one first;
     event_s and event_cell are that one's, NaN and -1 = none. sigmas: a fault's largest departure from its healthy twin, in standard
     deviations of healthy runs, and in which quantity; detectable: it is at least 4; NaN, "" and False for look-alikes and
-    ordinary use.
+    ordinary use. detectable_s: when it has come to 4, inf = never, 0 = nobody looked.
     """
 
     number: int
@@ -97,6 +99,7 @@ class Episode:
     hottest_c: float
     sigmas: float
     quantity: str
+    detectable_s: float = 0.0
 
     @property
     def event_s(self) -> float:
@@ -108,7 +111,7 @@ class Episode:
 
     @property
     def detectable(self) -> bool:
-        return self.sigmas >= DETECTABLE_SIGMAS  # NaN is not
+        return self.sigmas >= ENOUGH  # NaN is not
 
     @property
     def cause(self) -> Cause:
@@ -203,9 +206,9 @@ def draw_kind(rng: np.random.Generator, mix: Mix) -> str:
     return str(rng.choice(likes))
 
 
-def stage(curves: Curves, shared: BatchDraw, cast: list[Cast]) -> tuple[World, NDArray[np.intp]]:
+def stage(curves: Curves, shared: BatchDraw, cast: list[Cast], twins: bool = True) -> tuple[World, NDArray[np.intp]]:
     """The world of ``cast`` with a twin for each fault, the twins behind; and which of the cast each row plays."""
-    of = np.array([*range(len(cast)), *(i for i, part in enumerate(cast) if part.kind in FAULTS)])
+    of = np.array([*range(len(cast)), *(i for i, part in enumerate(cast) if twins and part.kind in FAULTS)])
     packs = Packs(
         curves,
         stack([cast[i].draw.build for i in of]),
@@ -224,13 +227,13 @@ def stage(curves: Curves, shared: BatchDraw, cast: list[Cast]) -> tuple[World, N
 
 def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first: int) -> Iterator[Episode]:
     """Run the packs of ``cast`` and their twins, and judge each by its twin."""
-    world, of = stage(curves, shared, cast)
+    world, of = stage(curves, shared, cast, plan.twins)
     seen, soc = perform(plan, world, shared, cast, of)
     packs = world.packs
     twin_row = {int(pack): len(cast) + k for k, pack in enumerate(of[len(cast) :])}
     healthy = np.array([row for row in range(len(of)) if row >= len(cast) or cast[row].fault is None])
     # copies: whoever keeps one episode does not keep its batch
-    judged = departures(curves, packs, seen, shared.period_s, twin_row, healthy)
+    judged = departures(curves, packs, seen, shared.period_s, twin_row, healthy) if twin_row else {}
     for i, part in enumerate(cast):
         events_s = packs.state.event_s[i]
         ran = np.flatnonzero(np.isfinite(events_s))
@@ -244,6 +247,7 @@ def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first:
             gas=seen.gas[:, i].copy(), soc=soc[:, i].copy(),
             ran_away=tuple((int(cell), float(events_s[cell])) for cell in ran), hottest_c=float(world.hottest_c[i]),
             sigmas=judged[i][0] if i in judged else float("nan"), quantity=judged[i][1] if i in judged else "",
+            detectable_s=judged[i][2] if i in judged else float("inf"),
         )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ pytest.importorskip("torch", reason="needs the export extra")
 pytest.importorskip("transformers", reason="needs the export extra")
 pytest.importorskip("sklearn", reason="needs the export extra")
 
+from edgebms.reasoner.language import TOKENS  # noqa: E402
 from edgebms.reasoner.student import load_reasoner  # noqa: E402
 from export.__main__ import main  # noqa: E402
 from export.reason import corpus  # noqa: E402
@@ -35,12 +36,15 @@ def test_long_recipe_from_packs_to_a_model_that_the_runtime_opens(tmp_path: Path
     for split in ("validation", "held_out"):
         (packs / split).mkdir()
         (packs / split / first[0].name).write_bytes(kept)
+    assert main(["reason", "oracle", *here]) != 0  # it is not told what to believe yet
+    assert main(["reason", "beliefs", *here]) == 0
     assert main(["reason", "oracle", "--steps", "250", *here]) == 0
     assert main(["reason", "fixed", *here]) == 0
     assert len(set(json.loads((runs / "fixed.json").read_text()))) == 8
+    assert main(["reason", "transformer", "--steps", "2", *here]) == 0
     assert main(["reason", "student", "--steps", "100", "--models", str(models), "--checkpoints", str(tmp_path / "stock"), *here]) == 0
     student = load_reasoner(str(models / "reasoner.onnx"))
-    assert np.isfinite(student.begin(np.zeros(209, dtype=np.float32))).all()
+    assert np.isfinite(student.begin(np.zeros(len(TOKENS), dtype=np.float32))).all()
     assert student.card.warning["internal_short"] >= 0.6
     capsys.readouterr()
     told = [
@@ -53,6 +57,7 @@ def test_long_recipe_from_packs_to_a_model_that_the_runtime_opens(tmp_path: Path
         "--methods",
         "student_int8",
         "oracle",
+        "transformer",
         "trees",
     ]
     assert main([*told, "--json", *here]) == 0
