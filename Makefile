@@ -121,7 +121,7 @@ results-state: $(TESTING) ## every requirement on SOC, pass or fail, on the shar
 	$(BIN)/python -m export evaluate soh --write docs/estimation.md
 
 models-left-out: $(EXPORTING) ## students that never saw one cell model each, for the never-seen rows of docs/estimation.md
-	for s in lg_hg2 panasonic_18650pf dmegc_randomwalk; do $(BIN)/python -m export train state --leave-out $$s --variants 45 --seeds 1 --models export/left_out || exit 1; done
+	for s in lg_hg2 panasonic_18650pf dmegc_randomwalk; do $(BIN)/python -m export train state --leave-out $$s --no-teacher --variants 45 --epochs 8 --seeds 1 --models export/left_out || exit 1; done
 
 DAYS := --hours 24 --period 10 --cells 16 96 --kinds ordinary --packs 500
 results-guard: $(EXPORTING) $(RIGGING) ## the guard alone on 1,000 simulated days of ordinary use and 640 packs with faults: docs/results-guard.md (hours; resumes)
@@ -137,7 +137,7 @@ results-guard: $(EXPORTING) $(RIGGING) ## the guard alone on 1,000 simulated day
 
 models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on one core; then look at the evaluation
 	$(BIN)/python -m export train gru
-	$(BIN)/python -m export train state
+	$(BIN)/python -m export train state --variants 45 --epochs 8
 
 PACKS ?= 12000
 models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=12000: hours on one core; goes on where it was broken off)
