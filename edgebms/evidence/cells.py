@@ -12,7 +12,7 @@ import numpy as np
 
 from edgebms.evidence.past import LEAST_ROWS, Past, slope_v
 from edgebms.evidence.profile import Profile, ahead_of_next, profile
-from edgebms.evidence.robust import Floats, Line, filled, fit, standing
+from edgebms.evidence.robust import Floats, Line, Moments, filled, fit, moments_of, standing
 
 OFFSET_SHARE = 0.5
 """Share of the sensor's stated error that does not average out over a window."""
@@ -66,6 +66,16 @@ def _spread(past: Past, window_s: float) -> Spread | None:
     return Spread(time_s, current, voltage, whole - middle[:, None], missing, middle, loaded)
 
 
+def moments(past: Past, window_s: float) -> Moments | None:
+    """Of each cell's distance from the mean cell."""
+    key = ("moments", window_s)
+    if key not in past.worked:
+        seen = spread(past, window_s)
+        past.worked[key] = None if seen is None else moments_of(seen.apart_v)
+    found: Moments | None = past.worked[key]
+    return found
+
+
 def line(past: Past, window_s: float) -> Line | None:
     """The regression of each cell's distance from the mean cell on current and time."""
     key = ("line", window_s)
@@ -74,7 +84,9 @@ def line(past: Past, window_s: float) -> Line | None:
         past.worked[key] = (
             None
             if seen is None
-            else fit(seen.apart_v, seen.current_a, seen.time_s, SWING_C * past.scale.capacity_ah, SPAN_SHARE * window_s)
+            else fit(
+                seen.apart_v, seen.current_a, seen.time_s, SWING_C * past.scale.capacity_ah, SPAN_SHARE * window_s, moments(past, window_s)
+            )
         )
     found: Line | None = past.worked[key]
     return found
@@ -130,15 +142,13 @@ def voltage_steps(past: Past, window_s: float) -> Profile | None:
 def cell_sensor(past: Past, window_s: float) -> Profile | None:
     """Decades by which the voltage moved more than the median cell's; share of rows without a value; how far the cell and one
     neighbour stand on opposite sides (a sense tap), in z. Relative: z over the pack; share over 10 %; that z."""
-    fitted, seen = line(past, window_s), spread(past, window_s)
-    if fitted is None or seen is None:
+    fitted, seen, own = line(past, window_s), spread(past, window_s), moments(past, window_s)
+    if fitted is None or seen is None or own is None:
         return None
-    known = seen.missing <= 0.5
-    moved = np.full(len(known), np.nan)
-    whole = seen.apart_v if known.all() else seen.apart_v[:, known]
-    whole = whole + (seen.middle_v - seen.middle_v.mean())[:, None]
-    whole -= whole.mean(axis=0)
-    moved[known] = np.log10(np.sqrt(np.einsum("ij,ij->j", whole, whole) / len(whole)) + 0.1 * past.scale.sensor_v)
+    # the cell's variance from that of its distance, of the mean cell, and of both together
+    middle = seen.middle_v - seen.middle_v.mean()
+    square = (own.squares + 2.0 * (middle @ seen.apart_v) + float(middle @ middle)) / len(middle)
+    moved = np.log10(np.sqrt(np.maximum(square, 0.0)) + 0.1 * past.scale.sensor_v)
     still, apart = standing(moved[None], np.array([[STILL_FLOOR]]))
     level, _ = standing(fitted.mean[None], _floors(past, np.hypot(OFFSET_SHARE, fitted.floor_mean)))
     opposed = opposite(level[0])

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from edgebms.evidence.cells import SLOPE_HOUR, SPAN_SHARE, SWING_C, Spread, spread
+from edgebms.evidence.cells import SLOPE_HOUR, SPAN_SHARE, SWING_C, Spread, moments, spread
 from edgebms.evidence.past import LEAST_ROWS, Past
 from edgebms.evidence.profile import Profile, profile
-from edgebms.evidence.robust import Floats, median, standing
+from edgebms.evidence.robust import Floats, Moments, median, standing
 
 STEP_SHARE = 0.1
 """A step of half the window's rows against the other half has a size of 1; with fewer rows on a side it shrinks."""
@@ -41,21 +41,20 @@ class Ridge(NamedTuple):
         return out
 
 
-def ridge(design: Floats, least: Floats, values: Floats) -> Ridge:
+def ridge(design: Floats, least: Floats, values: Floats, own: Moments) -> Ridge:
     """Ridge regression of each column of ``values`` (t, n) on the columns of ``design`` (t, k), all centred here.
 
-    least (k,): root mean square of a column below which it says little.
+    least (k,): root mean square of a column below which it says little. own: the columns' moments.
     """
-    rows, mean = len(design), values.mean(axis=0)
+    rows = len(design)
     centred = design - design.mean(axis=0)
     plain = centred.T @ centred
     inverse = np.linalg.inv(plain + rows * np.diag(least * least))
     along = centred.T @ values
     found = inverse @ along
     # the residuals' squares without the residuals: what is there, less what the slopes take away
-    there = np.einsum("ij,ij->j", values, values) - rows * mean * mean
-    squares = np.maximum(there + (found * (plain @ found - 2.0 * along)).sum(axis=0), 0.0) / rows
-    return Ridge(found, centred, mean, squares, np.sqrt(np.diag(inverse)))
+    squares = np.maximum(own.squares + (found * (plain @ found - 2.0 * along)).sum(axis=0), 0.0) / rows
+    return Ridge(found, centred, own.mean, squares, np.sqrt(np.diag(inverse)))
 
 
 def regressors(past: Past, seen: Spread, window_s: float) -> tuple[Floats, Floats]:
@@ -66,15 +65,15 @@ def regressors(past: Past, seen: Spread, window_s: float) -> tuple[Floats, Float
 def own_change(past: Past, window_s: float) -> Profile | None:
     """From the window's first half of rows to its second: change of the answer to the current, ohm; step that current, charge moved and an even
     drift leave, V; that drift, V/h. Relative: z, over what the median cell's rows leave unexplained."""
-    seen = spread(past, window_s)
-    if seen is None or not seen.loaded or len(seen.time_s) < 2 * LEAST_ROWS:
+    seen, own = spread(past, window_s), moments(past, window_s)
+    if seen is None or own is None or not seen.loaded or len(seen.time_s) < 2 * LEAST_ROWS:
         return None
     rate, time = regressors(past, seen, window_s)
     side = np.where(np.arange(len(time)) < len(time) // 2, -0.5, 0.5)
     # another state of charge shows differently as the pack is emptied: what goes with the charge is no change of the cell
     moved = np.append(0.0, np.cumsum(0.5 * (rate[1:] + rate[:-1]) * np.diff(seen.time_s))) / SLOPE_HOUR
     design = np.stack((rate, time, side, beyond(side * rate, rate), moved), axis=1)
-    line = ridge(design, np.array([SWING_C, SPAN_SHARE, STEP_SHARE, SWING_C, LEAST_MOVED]), seen.apart_v)
+    line = ridge(design, np.array([SWING_C, SPAN_SHARE, STEP_SHARE, SWING_C, LEAST_MOVED]), seen.apart_v, own)
     found, floors = line.found, line.floors
     noise_v = np.hypot(usual(seen, line), NOISE_SHARE * past.scale.sensor_v)
     capacity_ah, per_h = past.scale.capacity_ah, SLOPE_HOUR / window_s
@@ -98,19 +97,21 @@ def usual(seen: Spread, line: Ridge) -> float:
 def voltage_dips(past: Past, window_s: float) -> Profile | None:
     """What current, its change and time leave: depth of its lowest row below the cell's mean beyond the median cell's, V; that depth less the
     highest row's height, over both, -1..1; share of rows that dip. Relative: z; itself; over 1 %."""
-    seen = spread(past, window_s)
-    if seen is None or not seen.loaded or len(seen.time_s) < 2 * LEAST_ROWS:
+    seen, own = spread(past, window_s), moments(past, window_s)
+    if seen is None or own is None or not seen.loaded or len(seen.time_s) < 2 * LEAST_ROWS:
         return None
     rate, time = regressors(past, seen, window_s)
     # cells are sampled one after the other: while the current changes they differ
     change = np.append(0.0, np.diff(rate))
-    line = ridge(np.stack((rate, change, time), axis=1), np.array([SWING_C, SWING_C, SPAN_SHARE]), seen.apart_v)
+    line = ridge(np.stack((rate, change, time), axis=1), np.array([SWING_C, SWING_C, SPAN_SHARE]), seen.apart_v, own)
     left = line.left(seen.apart_v)
     known = seen.missing <= 0.5
     sensor_v = past.scale.sensor_v
     depth, height = -left.min(axis=0), left.max(axis=0)
     one_sided = (depth - height) / (depth + height + 4.0 * sensor_v)
-    below = left < -DIP_SIGMAS * np.hypot(sensor_v, usual(seen, line))
-    share = np.where(known, below.mean(axis=0), np.nan)
+    edge_v = DIP_SIGMAS * np.hypot(sensor_v, usual(seen, line))
+    share = np.where(known, 0.0, np.nan)
+    for cell in np.flatnonzero(depth > edge_v):
+        share[cell] = np.count_nonzero(left[:, cell] < -edge_v) / len(left)
     z, apart = standing(depth[None], np.array([[sensor_v]]))
     return profile([apart[0], one_sided, share], [z[0], one_sided, share / DIPS_UNIT], True, slice(0, 3, 2))

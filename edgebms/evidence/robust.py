@@ -65,15 +65,33 @@ class Line(NamedTuple):
     floor_per_s: float
 
 
-def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_s: float) -> Line:
+class Moments(NamedTuple):
+    """Of columns (t, n): mean (n,), squares (n,): sum of the squared distances from it."""
+
+    mean: Floats
+    squares: Floats
+
+
+def moments_of(values: Floats) -> Moments:
+    """In two passes over ``values`` (t, n), which must not be far from zero for what they move by (mV about a mean cell, not volts)."""
+    mean = values.mean(axis=0)
+    return Moments(mean, np.maximum(np.einsum("ij,ij->j", values, values) - len(values) * mean * mean, 0.0))
+
+
+def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_s: float, known: Moments | None = None) -> Line:
     """Ridge regression of each column of ``values`` (t, n), no NaN in it, on current and time.
 
     value = mean + per_a (I - mean I) + per_s (t - mean t) + residual; at_rest = mean - per_a mean I. swing_a, span_s: what counts as
     little excitation: with a current that swings by less, or rows over less time, the slopes shrink to 0.
-    residual: root mean square. Floors: sigma of each for independent unit noise in the rows.
+    residual: root mean square. Floors: sigma of each for independent unit noise in the rows. known: the columns' moments, where they stand already.
     """
     rows = len(values)
-    mean = values.mean(axis=0)
+    if known is None:
+        mean = values.mean(axis=0)
+        values = values - mean  # exactly nothing where nothing moves
+        there = np.einsum("ij,ij->j", values, values)
+    else:
+        mean, there = known
     mean_a = float(current_a.mean())
     moved = np.stack((current_a - mean_a, time_s - float(time_s.mean())))
     swung = moved @ moved.T
@@ -82,11 +100,10 @@ def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_
     swung[1, 1] += rows * span_s * span_s
     determinant = float(swung[0, 0] * swung[1, 1] - swung[0, 1] * swung[0, 1])
     inverse = np.array([[swung[1, 1], -swung[0, 1]], [-swung[0, 1], swung[0, 0]]]) / determinant
-    centred = values - mean
-    along = moved @ centred
+    along = moved @ values  # what moved is centred, so the columns need not be
     slope = inverse @ along
     # the residuals' squares without the residuals: what is there, less what the slopes take away
-    left = np.einsum("ij,ij->j", centred, centred) + (slope * (plain @ slope - 2.0 * along)).sum(axis=0)
+    left = there + (slope * (plain @ slope - 2.0 * along)).sum(axis=0)
     floor_a, floor_s = float(np.sqrt(inverse[0, 0])), float(np.sqrt(inverse[1, 1]))
     floor_mean = 1.0 / float(np.sqrt(rows))
     return Line(
