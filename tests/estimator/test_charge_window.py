@@ -4,12 +4,16 @@ import msgspec
 import numpy as np
 import pytest
 from simulated import simulate
+from snapshots import make_snapshot
 
 from edgebms.cellcard import AgedCharge, load_card
+from edgebms.config import PackConfig
 from edgebms.estimator.cell_model import CellModel
 from edgebms.estimator.charge_window import ChargeWindow
+from edgebms.estimator.estimator import Estimator
 from edgebms.estimator.kalman import Kalman
 from edgebms.estimator.soh import Soh
+from edgebms.worker import ask_inline
 
 CARD = load_card("lg_hg2")
 WARM = np.full(1, 25.0)
@@ -120,3 +124,20 @@ def test_a_card_with_wrong_aged_charges_is_refused(wrong):
     aged = msgspec.to_builtins(aged_card().aged_charge) | wrong
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(aged, AgedCharge)
+
+
+def test_a_packs_decision_carries_it_and_a_restart_keeps_it():
+    card = msgspec.structs.replace(CARD, capacity_ah=0.85 * CARD.capacity_ah)
+    drive = np.tile([-1.0, 0.3], 100) * 0.05 * CARD.capacity_ah
+    current = np.concatenate([drive, np.full(500, 0.4 * CARD.capacity_ah), np.zeros(3)])
+    _, volts = simulate(card, 0.15, current, STEP_S)
+    pack = PackConfig(name="p", profile="edgebms", card="lg_hg2", cells=4, probes=1)
+    estimator = Estimator(CARD, pack, None, ask_inline)
+    for k, (amps, volt) in enumerate(zip(current.tolist(), volts.tolist(), strict=True)):
+        snapshot = make_snapshot(4, 1, time_s=k * STEP_S, voltage_v=volt, current_a=amps)
+        state = estimator.step(snapshot, snapshot.time_ns)
+    assert np.abs(state.soh_capacity - 0.85).max() < 2 * state.soh_capacity_sigma.min() < 0.2
+    again = Estimator(CARD, pack, None, ask_inline)
+    again.restore(estimator.state(), 6000.0, 300.0)
+    snapshot = make_snapshot(4, 1, time_s=6000.0, voltage_v=volts[-1], current_a=0.0)
+    np.testing.assert_array_equal(again.step(snapshot, snapshot.time_ns).soh_capacity, state.soh_capacity)
