@@ -77,6 +77,7 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], 
         out[f"student_int8_after_{cap}"] = asking(args.model, cap=cap)
     out["student_shuffled"] = asking(args.model, shuffled=1)
     out["oracle"] = network(args, "oracle.pt")
+    out["oracle_fixed_8"] = network(args, "oracle.pt", fixed=True)
     out["student_fixed_8"] = fixed_student(args)
     out["transformer"] = transformer(args)
     out["trees_of_halves"] = halves(args)
@@ -117,15 +118,16 @@ def halves(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] | Non
     )
 
 
-def network(args: argparse.Namespace, name: str) -> Callable[[NDArray[np.void]], Said] | None:
-    if not (args.runs / name).is_file():
+def network(args: argparse.Namespace, name: str, fixed: bool = False) -> Callable[[NDArray[np.void]], Said] | None:
+    """fixed: asked the best fixed eight in place of its own."""
+    if not (args.runs / name).is_file() or (fixed and not (args.runs / "fixed.json").is_file()):
         return None
     from export.reason import oracle
 
-    knows = oracle.read(args.runs / name)
+    knows, given = oracle.read(args.runs / name), fixed_of(args.runs) if fixed else None
 
     def say(rows: NDArray[np.void]) -> Said:
-        done = oracle.roll_out(knows, rows, 0.0, np.random.default_rng(0))
+        done = oracle.roll_out(knows, rows, 0.0, np.random.default_rng(0), fixed=given)
         return told(rows, done.chances[:, -1], consensus(rows)[0], CAP)
 
     return say
