@@ -111,6 +111,15 @@ def test_the_weaker_tenth_of_a_pack_that_falls_away_together_is_no_fall(cells, b
         assert alone or falls.cell_fall_v[0] < 0.0
 
 
+def test_the_weaker_tenth_counts_as_what_lies_beyond_1_28_sigma():
+    falling = Falling(20)
+    falling.learn(1200, voltage_v=np.full(20, 3.7))
+    voltage = np.full(20, 3.7)
+    voltage[:3] -= [0.09, 0.04, 0.03]
+    falls = falling.show(60.0, voltage_v=voltage)
+    assert falls.cell_fall_v[:4] == pytest.approx(np.array([0.09, 0.04, 0.03, 0.0]) - 3.0 * 0.03 / 1.2816, abs=1e-6)
+
+
 def test_nothing_is_said_before_five_minutes():
     falling = Falling()
     falls = falling.show()
