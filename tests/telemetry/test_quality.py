@@ -90,6 +90,14 @@ def test_a_held_cell_that_stands_on_is_found(turn: str) -> None:
     assert any(found) and (turn == "steady" or 500 < found.index(True) <= 570)
 
 
+def test_a_pack_without_probes_or_with_nothing_known_has_nothing_frozen() -> None:
+    for volts in (np.zeros(0), np.full(16, np.nan)):
+        watch = FrozenWatch(volts.size, 60, 0.03, 1.0)
+        for second in range(200):
+            watch.step(volts, second * S, 5.0)
+            assert not watch.any
+
+
 def test_unknown_cells_are_not_frozen() -> None:
     volts = drive(16, 400, 0.001)
     volts[:, 3] = np.nan
