@@ -70,7 +70,9 @@ class FrozenWatch:
         """Which cells the pack may be held by: the highest since a charge, the lowest since a discharge that eases, and those whose
         sensors do not tell them from it."""
         charged = self._current_a > 0
-        outermost = np.abs(value - np.where(charged, np.fmax.reduce(value, initial=np.nan), np.fmin.reduce(value, initial=np.nan))) <= self._moved
+        outermost = (
+            np.abs(value - np.where(charged, np.fmax.reduce(value, initial=np.nan), np.fmin.reduce(value, initial=np.nan))) <= self._moved
+        )
         before_a, flows_a = np.abs(self._current_a), np.where(charged, current_a, -current_a)
         held: NDArray[np.bool_] = outermost & (flows_a < EASED * before_a) & (flows_a > (EASED - 1.0) * before_a)
         return held
