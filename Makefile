@@ -137,7 +137,7 @@ results-guard: $(EXPORTING) $(RIGGING) ## the guard alone on 1,000 simulated day
 
 models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on one core; then look at the evaluation
 	$(BIN)/python -m export train gru
-	$(BIN)/python -m export train state --variants 45 --epochs 8
+	$(BIN)/python -m export train state
 
 PACKS ?= 12000
 models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=12000: hours on one core; goes on where it was broken off)
