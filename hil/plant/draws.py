@@ -24,6 +24,8 @@ J_PER_M3_K = 2.14e6
 AIR_W_PER_M3_K = 1816.0
 """An 18650 alone in still air (h = 7.2 W/(m2 K))."""
 SMALL_AH = 5.0
+FULL_MARGIN_V = 0.015
+"""A pack begins no fuller than so far below the card's highest voltage: hysteresis and the sensors' errors."""
 PARALLEL_DRAWN = 64
 """Card cells of a group that are drawn one by one; more are drawn as many."""
 
@@ -191,6 +193,14 @@ def draw_pack(rng: np.random.Generator, curves: Curves, batch: BatchDraw, ranges
         build, soc, np.full(cells, ambient_c + one((0.0, 4.0))), ambient_c, sensors, batch.period_s * one(ranges.sweep),
         log(ranges.insulation_ohm), one(ranges.load_strength), cooled,
     )  # fmt: skip
+
+
+def no_fuller(curves: Curves, soc: Floats, temperature_c: Floats) -> Floats:
+    """``soc`` (cells,), lowered as a whole until no cell rests above what its card charges to (some cards stop below full)."""
+    grid = np.linspace(0.5, 1.0, 501)
+    rested_v, _ = curves.ocv(grid, np.full_like(grid, temperature_c.mean()))
+    full = float(grid[rested_v <= curves.voltage_max_v - FULL_MARGIN_V].max())
+    return np.clip(soc - max(0.0, float(soc.max()) - full), 0.02, 1.0)
 
 
 def groups(rng: np.random.Generator, cells: int, parallel: float, capacity: float, resistance: float) -> tuple[Floats, Floats]:

@@ -7,7 +7,7 @@ Pack k of a seed is the same whatever the number of packs.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from hil.plant import loads
 from hil.plant.control import Control
 from hil.plant.curves import Curves, from_card
 from hil.plant.detect import ENOUGH, Seen, departures
-from hil.plant.draws import BatchDraw, PackDraw, Ranges, draw_batch, draw_pack
+from hil.plant.draws import BatchDraw, PackDraw, Ranges, draw_batch, draw_pack, no_fuller
 from hil.plant.faults import FAULTS, KINDS, LOOK_ALIKES, ORDINARY, Fault, draw_fault
 from hil.plant.packs import Packs
 from hil.plant.rows import stack
@@ -174,6 +174,7 @@ class Cast:
             day = int(rng.integers(365))
             air_c = loads.season_c(day) + float(rng.uniform(*SITE_K))
             pack = fitted(rng, pack, (air_c, air_c), None)
+        pack = replace(pack, soc=no_fuller(curves, pack.soc, pack.temperature_c))
         if load:
             rates = loads.LOADS[load](rng, seconds)
         else:

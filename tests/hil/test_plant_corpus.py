@@ -12,6 +12,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from edgebms.cellcard import load_card
 from edgebms.telemetry import bdf
 from hil.__main__ import main
 from hil.plant.corpus import FIELDS, first, label, write
@@ -77,6 +78,14 @@ def test_a_corpus_is_read_as_any_recording_and_carries_its_truth(tmp_path, capsy
     assert json.loads(table.schema.metadata[b"bdf"])["rate"] == "one snapshot every 10 s"
     assert table.num_rows == 72
     assert {"test_time_second", "voltage_volt", "current_ampere", "soc_reference", "fault_label"} <= set(table.column_names)
+
+
+@pytest.mark.parametrize("card", ["lipo_5450", "lg_hg2", "generic_lfp"])
+def test_no_pack_begins_fuller_than_its_card_charges(card):
+    """LiPo's card stops at 4.1 V, below full."""
+    plan = replace(PLAN, hours=0.02, mix=Mix(1.0, 0.0, ()), ranges=replace(SMALL, cards=(card,), soc=(0.9, 1.0)))
+    for episode in islice(episodes(plan), 30):
+        assert np.nanmax(episode.cell_voltage_v[0]) <= load_card(card).limits.voltage_max_v, episode.number
 
 
 def test_labels_follow_onset_and_event(batch):
