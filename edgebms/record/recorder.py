@@ -296,7 +296,7 @@ class Recording:
             found[f"record:{pack}"] = self.recorders[pack].broken
         if self.recorders[pack].skipping(now_ns):
             found[f"blackbox:{pack}"] = "the black boxes' share of the day is used up"
-        if self._writer.hangs(now_ns):
+        if self._writer.hangs():
             found[f"disk:{pack}"] = "the disk does not answer"
         for about in [about for about in self._since if about.partition(":")[2] == pack and about not in found]:
             del self._since[about]

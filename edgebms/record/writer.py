@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -14,8 +15,9 @@ class Writer:
     """``put`` jobs; they run one after the other. A job that raises is told in ``problems`` until one of the
     same ``about`` succeeds."""
 
-    def __init__(self, limit_bytes: int = 32 << 20) -> None:
-        self._limit = limit_bytes
+    def __init__(self, limit_bytes: int = 32 << 20, now_ns: Callable[[], int] = time.monotonic_ns) -> None:
+        """now_ns: the machine's clock, also where a rig holds the packs': a disk takes its own time."""
+        self._limit, self._now_ns = limit_bytes, now_ns
         self._jobs: deque[tuple[Callable[[], None], int, str]] = deque()
         self._bytes = 0
         self._ready = threading.Condition()
@@ -40,8 +42,9 @@ class Writer:
             self._ready.notify()
         return True
 
-    def hangs(self, now_ns: int) -> bool:
+    def hangs(self) -> bool:
         """Whether the disk has kept one job for HANGS_S. Call now and then."""
+        now_ns = self._now_ns()
         with self._ready:
             done, waiting = self._done, bool(self._jobs)
         if not waiting or self._seen is None or self._seen[0] != done:

@@ -131,10 +131,13 @@ def test_a_disk_that_hangs_delays_no_decision(tmp_path, monkeypatch):
     config = settings(tmp_path, checkpoint_s=0.2, before_s=2.0)
     gateway = Gateway(config)
     gateway.record._writer._limit = 400_000
+    log_s = 100.0  # the log's time stands in for the machine's
+    gateway.record._writer._now_ns = lambda: round(log_s * 1e9)
     frames = list(drive(60.0, hot_from_s=3.0))
     taken = []
     for frame in frames:
         start = time.perf_counter()
+        log_s = frame.time_ns / 1e9
         gateway.run([frame])
         taken.append(time.perf_counter() - start)
     assert max(taken) < 5.0, "nothing in the loop waits for the disk, which hangs for 30 s"
@@ -146,6 +149,18 @@ def test_a_disk_that_hangs_delays_no_decision(tmp_path, monkeypatch):
     drained(gateway)
     gateway.run(drive(2.0, start_s=161.0))
     assert "not_recorded.disk" not in rules(gateway.decisions[-1])
+    gateway.close()
+
+
+def test_a_disk_does_not_hang_because_a_rigs_clock_runs_fast(tmp_path, monkeypatch):
+    release, real = threading.Event(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda handle: (release.wait(30), real(handle))[1])
+    gateway = Gateway(settings(tmp_path, checkpoint_s=0.2)).run(drive(60.0))
+    assert not any("not_recorded.disk" in rules(decision) for decision in gateway.decisions), (
+        "a minute of the packs', seconds of the disk's"
+    )
+    release.set()
+    monkeypatch.undo()
     gateway.close()
 
 
