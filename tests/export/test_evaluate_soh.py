@@ -44,10 +44,10 @@ def test_a_new_cell_of_the_same_law_is_found_and_a_strange_one_is_doubted():
 @pytest.mark.slow
 def test_the_public_cell_meets_the_requirement(capsys):
     data = shared("data/soh/public/calce_cs2").parents[3]
-    assert main(["evaluate", "soh", "--shared", str(data), "--every", "30", "--json"]) == 0
+    assert main(["evaluate", "soh", "--shared", str(data), "--every", "12", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     public = {row["estimator"]: row for row in rows if row["split"] == "public"}
     assert public["window"]["mae_pct"] < 1.5 < public["mean"]["mae_pct"]
     assert public["window"]["charges"] > 500
-    # Each thirtieth charge: the mean of nine lags behind an ageing cell.
-    assert public["runtime, aged cells in the card"]["mae_pct"] < 5.0 < public["runtime, new cells' curve"]["mae_pct"]
+    # Each twelfth charge: the mean of nine lags behind an ageing cell (3.7 %; 1.4 % with all of them, docs/estimation.md).
+    assert public["runtime, aged cells in the card"]["mae_pct"] < 4.5 < public["runtime, new cells' curve"]["mae_pct"]
