@@ -93,7 +93,8 @@ def spread(values: NDArray[np.float64], sigma: NDArray[np.float64]) -> dict[str,
 
 def told(figures: dict[str, Any]) -> str:
     """``health`` in lines for a person."""
-    lines = [f"pack {figures['pack']}: {figures['cells']} cells, card {figures['card']}"]
+    cells = figures["cells"]
+    lines = [f"pack {figures['pack']}: {cells} {'cell' if cells == 1 else 'cells'}, card {figures['card']}"]
     lines.append(f"  saved {figures['saved'] or 'at an unknown time'} by edgebms {figures['runtime']}")
     for title, key, unit in (
         ("state of charge", "soc", "%"),
@@ -130,7 +131,7 @@ def told(figures: dict[str, Any]) -> str:
     lines.append(f"    below 10 % {life['below_10_percent_h']:g} h, above 90 % {life['above_90_percent_h']:g} h")
     lines.append(f"    charged below 0 degC {life['charged_below_0_degc_h']:g} h ({life['charged_below_0_degc_ah']:g} Ah)")
     if life["hottest_c"] is not None:
-        lines.append(f"    temperatures from {life['coldest_c']:g} to {life['hottest_c']:g} degC; by the warmest probe:")
+        lines.append(f"    temperatures from {life['coldest_c']:.1f} to {life['hottest_c']:.1f} degC; by the warmest probe:")
         lines += [f"      {degrees(entry)}: {entry['hours']:g} h" for entry in life["at_temperature_h"]]
     if figures["alerts"]:
         lines.append("  standing alerts")
@@ -144,7 +145,9 @@ def range_told(spread: dict[str, Any], unit: str) -> str:
     scale = 100.0 if unit else 1.0
     digits = 1 if unit else 3
     low, high, sigma = spread["min"] * scale, spread["max"] * scale, spread["sigma"]
-    error = f", +- {sigma * scale:.{digits}f}" if sigma is not None else ""
+    error = f", +- {sigma * scale:.{digits}f}{' ' + unit if unit else ''}" if sigma is not None else ""
+    if spread["min_cell"] == spread["max_cell"]:
+        return f"{low:.{digits}f}{' ' + unit if unit else ''}{error}"
     return (
         f"{low:.{digits}f} (cell {spread['min_cell']}) to {high:.{digits}f} (cell {spread['max_cell']}){' ' + unit if unit else ''}{error}"
     )

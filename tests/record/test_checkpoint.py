@@ -305,3 +305,11 @@ def test_fades_by_hand():
     assert got["capacity_fade"] == {"value": 0.2, "sigma": 0.01}, "a capacity that was not measured is not the lowest"
     assert got["resistance_rise"] == {"value": 0.25, "sigma": 0.05}
     assert got["power_fade"] == {"value": 0.2, "sigma": 0.032}
+
+
+def test_what_is_the_same_for_all_cells_is_said_once():
+    from edgebms.record.health import range_told, spread
+
+    assert range_told(spread(np.array([0.9]), np.array([0.02])), "%") == "90.0 %, +- 2.0 %"
+    assert range_told(spread(np.array([0.9, 1.0]), np.array([0.02, 0.01])), "%") == "90.0 (cell 1) to 100.0 (cell 2) %, +- 2.0 %"
+    assert range_told(spread(np.array([np.nan]), np.array([np.nan])), "%") == "unknown"
