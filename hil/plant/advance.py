@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.plant import loops
 from hil.plant.curves import ENTROPIC, EXCHANGE, HYSTERESIS, KELVIN, PAIRS, R0, RC, ROWS, TWO_GAS_OVER_FARADAY, Curves
 from hil.plant.kinetics import ANODE_0, INERT_BELOW_C, decompose
 from hil.plant.rows import REAL, TRANSFER, Build, Effects, Reals, State
@@ -65,80 +66,49 @@ def time_constants_s(curves: Curves, build: Build, state: State) -> Floats:
 
 def gains(tau_s: Floats, step_s: float) -> Reals:
     """How far each RC pair goes towards its end in ``step_s``; (PAIRS, p, 1)."""
-    return -np.expm1(-step_s / tau_s).astype(REAL)
+    return np.ascontiguousarray(-np.expm1(-step_s / tau_s), REAL)
 
 
 def advance(curves: Curves, build: Build, effects: Effects, state: State, current_a: Floats, step_s: float, gain: Reals) -> None:
     """Let ``step_s`` pass at ``current_a`` (p, 1) through the string, positive while charging. gain: see ``gains``."""
-    through_a = (current_a / build.parallel).astype(REAL)
+    through_a = np.ascontiguousarray(current_a / build.parallel, REAL)
     reacted = reactions(curves, build, state, step_s)
     heat_w = electric(curves, build, effects, state, through_a, step_s, gain)
-    heat_w += effects.heater_w / build.parallel
     if reacted is not None:
         cells, react_w, ejected_w = reacted
         heat_w[cells] += react_w
         state.generated_j += ejected_w * step_s
         state.lost_j += ejected_w * step_s
-    state.generated_j += heat_w.sum(axis=1, keepdims=True) * step_s
     thermal(build, effects, state, heat_w, step_s)
 
 
 def electric(curves: Curves, build: Build, effects: Effects, state: State, through_a: Reals, step_s: float, gain: Reals) -> Reals:
     """Voltages, charge, RC pairs; returns the heat in each cell, W per card cell."""
     looked = state.looked
-    into_a = through_a - state.leak_a
-    level = np.abs(into_a)
-    np.maximum(level, REAL(1e-3 * curves.capacity_ah), out=level)
-    x = level / looked[EXCHANGE]
-    x *= 0.5
-    # asinh of a positive number
-    ohm = x * x
-    ohm += 1.0
-    np.sqrt(ohm, out=ohm)
-    ohm += x
-    np.log(ohm, out=ohm)
-    ohm *= looked[TRANSFER]
-    ohm /= level
-    ohm += looked[R0]
-    polarised_v = looked[RC : RC + PAIRS] * state.pair_a
-    emf = (state.soc - state.looked_soc).astype(REAL)
-    emf *= state.looked_slope_v
-    emf += state.looked_v
-    for k in range(PAIRS):
-        emf += polarised_v[k]
-    plating = effects.plating.any(axis=1)
-    if plating.any():
-        plate(build, effects, state, into_a, step_s, emf, np.flatnonzero(plating))
-    inside_s = effects.short_s / build.parallel
-    if state.failed.any():
-        inside_s = inside_s + state.failed * SEPARATOR_SHORT_S_PER_AH * curves.capacity_ah
-        emf = np.where(state.failed, emf * np.clip(state.soc / EMPTY_SOC, 0.0, 1.0), emf)
-    leak_s = inside_s + (effects.outside_s + effects.bleed_s) / build.parallel
-    terminal_v = (emf + ohm * through_a) / (1.0 + ohm * leak_s)
-    state.leak_a = terminal_v * leak_s
-    into_a = through_a - state.leak_a
-    state.cell_a = into_a
-    # the tap stands beyond the joint; its heat stays at the cell
-    state.voltage_v = terminal_v + effects.joint_ohm * through_a * build.parallel
-    ohm *= into_a
-    ohm += looked[ENTROPIC]
-    heat_w = into_a * ohm
-    polarised_v *= state.pair_a
-    for k in range(PAIRS):
-        heat_w += polarised_v[k]
-    heat_w += terminal_v * terminal_v * inside_s
-    heat_w += effects.joint_ohm * (through_a * through_a * build.parallel)
-    stored_a = into_a
-    if (state.soc > OVERCHARGED_SOC).any():
-        share = np.where(into_a > 0, np.clip((state.soc - OVERCHARGED_SOC) * 10.0, 0.0, 1.0), 0.0)
-        heat_w += share * into_a * terminal_v
-        stored_a = into_a * (1.0 - share)
-    moved = stored_a * REAL(step_s)
-    moved /= build.capacity_as
-    state.soc = state.soc + moved
-    polarised_v = into_a - state.pair_a
-    polarised_v *= gain
-    state.pair_a += polarised_v
+    rc_ohm = looked[RC : RC + PAIRS]
+    floor_a = REAL(1e-3 * curves.capacity_ah)
+    level_a, argument, emf_v = loops.source(
+        through_a,
+        state.leak_a,
+        floor_a,
+        looked[EXCHANGE],
+        rc_ohm,
+        state.pair_a,
+        state.soc,
+        state.looked_soc,
+        state.looked_v,
+        state.looked_slope_v,
+    )
+    np.log(argument, out=argument)  # numpy's is the quicker one
+    plating = np.flatnonzero(loops.lowest_highest(effects.plating)[1])
+    if plating.size:
+        plate(build, effects, state, through_a - state.leak_a, step_s, emf_v, plating)
+    state.voltage_v, state.leak_a, state.cell_a, heat_w, state.soc = loops.terminals(
+        through_a, level_a, argument, emf_v, looked[TRANSFER], looked[R0], looked[ENTROPIC],
+        rc_ohm, state.pair_a, gain, build.parallel, effects.short_s, effects.outside_s, effects.bleed_s, effects.joint_ohm, effects.heater_w,
+        state.failed, REAL(SEPARATOR_SHORT_S_PER_AH * curves.capacity_ah), REAL(EMPTY_SOC), REAL(OVERCHARGED_SOC), state.soc,
+        build.capacity_as, REAL(step_s),
+    )  # fmt: skip
     return heat_w
 
 
@@ -187,21 +157,12 @@ def reactions(curves: Curves, build: Build, state: State, step_s: float) -> tupl
 
 def thermal(build: Build, effects: Effects, state: State, heat_w: Reals, step_s: float) -> None:
     """Heat to the neighbours, the coolant and the air; then the coolant in its loop."""
-    temperature_c = state.temperature_c.astype(REAL)
-    to_coolant_w = (temperature_c - state.stream_c) * (build.coolant_w_per_k * effects.cooling * effects.pump)
-    to_air_w = (temperature_c - effects.ambient_c) * build.ambient_w_per_k
-    heat_w -= to_coolant_w
-    heat_w -= to_air_w
-    across_w = temperature_c[:, 1:] - temperature_c[:, :-1]
-    across_w *= build.link_w_per_k
-    heat_w[:, :-1] += across_w
-    heat_w[:, 1:] -= across_w
-    heat_w /= build.heat_j_per_k
-    state.heat_k_per_s = heat_w
-    state.temperature_c = state.temperature_c + heat_w * REAL(step_s)
-    state.failed |= state.temperature_c > build.separator_c
-    given_w = to_coolant_w.sum(axis=1, keepdims=True)
+    state.temperature_c, state.heat_k_per_s, made_w, given_w, air_w = loops.warm(
+        state.temperature_c, heat_w, state.stream_c, build.coolant_w_per_k, effects.cooling, effects.pump, effects.ambient_c,
+        build.ambient_w_per_k, build.link_w_per_k, build.heat_j_per_k, build.separator_c, state.failed, REAL(step_s),
+    )  # fmt: skip
+    state.generated_j += made_w * step_s
     radiated_w = build.radiator_w_per_k * (state.loop_c - effects.ambient_c)
     chilled_w = effects.chill * effects.pump * build.chiller_w * np.clip((state.loop_c - build.chiller_c) / 3.0, 0.0, 1.0)
     state.loop_c = state.loop_c + (given_w - radiated_w - chilled_w) * step_s / build.loop_j_per_k
-    state.lost_j += (to_air_w.sum(axis=1, keepdims=True) + radiated_w + chilled_w) * step_s
+    state.lost_j += (air_w + radiated_w + chilled_w) * step_s

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CardLimits
 from hil.plant.curves import EXCHANGE, R0
+from hil.plant.loops import lowest_highest
 from hil.plant.packs import Packs
 
 Floats = NDArray[np.float64]
@@ -70,7 +71,7 @@ class Control:
         state = packs.state
         if packs.time_s - self._looked_s >= LOOK_S:
             self._look(packs)
-        top, bottom = state.voltage_v.max(axis=1, keepdims=True), state.voltage_v.min(axis=1, keepdims=True)
+        bottom, top = lowest_highest(state.voltage_v)
         most = np.maximum(self.through_a + self._gain * (self.high_v - top), 0.0)
         least = np.minimum(self.through_a - self._gain * (bottom - self.low_v), 0.0)
         through = request_a.reshape(-1, 1) * self.factor

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard, Table
 from edgebms.vocabulary import Chemistry
+from hil.plant import loops
 
 Floats = NDArray[np.float64]
 
@@ -46,37 +47,14 @@ class Curves:
 
     def ocv(self, soc: Floats, temperature_c: Floats) -> tuple[Floats, Floats]:
         """(open-circuit voltage, V, without hysteresis; its slope, V per unit of SOC), both of the shape of ``soc``."""
-        row, share_t = place(temperature_c, T_LOW_C, T_STEP_K, TEMPERATURES)
-        column, share_s = place(soc, SOC_LOW, OCV_STEP, OCV_WIDTH)
-        unit(share_t)
-        base = row * OCV_WIDTH + column
-        low = self.ocv_v.take(base)
-        slope = self.ocv_v.take(base + 1) - low
-        base += OCV_WIDTH
-        high = self.ocv_v.take(base)
-        slope += share_t * (self.ocv_v.take(base + 1) - high - slope)
-        low += share_t * (high - low) + share_s * slope
-        # a share of SOC below 0 or above 1 carries the end slope on beyond the grid
-        return low, slope / OCV_STEP
+        places = soc.ravel(), temperature_c.ravel()
+        emf_v, slope_v = loops.open_circuit(self.ocv_v, OCV_WIDTH, TEMPERATURES, *places, SOC_LOW, OCV_STEP, T_LOW_C, T_STEP_K)
+        return emf_v.reshape(soc.shape), slope_v.reshape(soc.shape)
 
     def look(self, soc: Floats, temperature_c: Floats) -> NDArray[np.float32]:
         """The rows of the map for each cell, shape (ROWS, *soc.shape)."""
-        row, share_t = place(temperature_c.ravel(), T_LOW_C, T_STEP_K, TEMPERATURES)
-        column, share_s = place(soc.ravel(), SOC_LOW, MAP_STEP, MAP_WIDTH)
-        unit(share_t)
-        unit(share_s)
-        share_t, share_s = share_t.astype(np.float32), share_s.astype(np.float32)
-        base = row * MAP_WIDTH + column
-        corners = (base, base + 1, base + MAP_WIDTH, base + MAP_WIDTH + 1)
-        both = share_t * share_s
-        weights = (1.0 - share_s - share_t + both, share_s - both, share_t - both, both)
-        found = np.empty((ROWS, base.size), np.float32)
-        for out, table in zip(found, self.map, strict=True):
-            np.multiply(table.take(corners[0]), weights[0], out=out)
-            for corner, weight in zip(corners[1:], weights[1:], strict=True):
-                part = table.take(corner)
-                part *= weight
-                out += part
+        places = soc.ravel(), temperature_c.ravel()
+        found = loops.from_map(self.map, MAP_WIDTH, TEMPERATURES, *places, SOC_LOW, MAP_STEP, T_LOW_C, T_STEP_K)
         return found.reshape(ROWS, *soc.shape)
 
     def time_constants_s(self, temperature_c: Floats) -> Floats:
@@ -155,17 +133,3 @@ def ocv_grid(card: CellCard, soc: Floats, temperature_c: Floats) -> Floats:
     voltage = np.array([np.interp(inside, table.temperature_c, column) for column in np.array(columns).T]).T
     entropic = np.interp(soc, table.soc, card.ocv.entropic_v_per_k)
     return voltage + (temperature_c - inside)[:, None] * entropic
-
-
-def unit(share: Floats) -> None:
-    """Keep within 0..1, in place."""
-    np.maximum(share, 0.0, out=share)
-    np.minimum(share, 1.0, out=share)
-
-
-def place(x: Floats, low: float, step: float, count: int) -> tuple[NDArray[np.intp], Floats]:
-    """Index of the grid point below ``x``, kept inside the grid, and the share of the way to the next (may be < 0 or > 1)."""
-    share = (x - low) * (1.0 / step)
-    index = np.minimum(np.maximum(share, 0.0), count - 2).astype(np.intp)
-    share -= index
-    return index, share

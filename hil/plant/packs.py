@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hil.plant.advance import advance, gains, look, time_constants_s
 from hil.plant.curves import Curves
 from hil.plant.kinetics import cathode_0
+from hil.plant.loops import extremes
 from hil.plant.rows import Build, Effects, State, narrowed, put, take
 
 Floats = NDArray[np.float64]
@@ -76,12 +77,11 @@ class Packs:
         state = self.state
         limit_a = FAST_C_RATE * self.curves.capacity_ah
         # a short that has just begun shows first in what it is going to draw
-        drawn_a = ((self.effects.short_s + self.effects.outside_s) * state.voltage_v).max(axis=1) / self.build.parallel[:, 0]
-        flows = (drawn_a > limit_a) | (np.abs(through[:, 0]) > limit_a * self.build.parallel[:, 0])
-        rate = np.abs(state.heat_k_per_s)
-        warming = np.flatnonzero(rate.max(axis=1) >= EVENT_K_PER_S)
+        drawn_a, fastest = extremes(self.effects.short_s, self.effects.outside_s, state.voltage_v, state.heat_k_per_s)
+        flows = (drawn_a / self.build.parallel[:, 0] > limit_a) | (np.abs(through[:, 0]) > limit_a * self.build.parallel[:, 0])
+        warming = np.flatnonzero(fastest >= EVENT_K_PER_S)
         if warming.size:
-            flows[warming] |= (rate[warming] > allowed_k(state.temperature_c[warming])).any(axis=1)
+            flows[warming] |= (np.abs(state.heat_k_per_s[warming]) > allowed_k(state.temperature_c[warming])).any(axis=1)
         return warming, np.flatnonzero(flows)
 
     def _finely(self, state: State, build: Build, effects: Effects, through: Floats, seconds: float) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.plant import loops
 from hil.plant.draws import SensorDraw
 from hil.plant.packs import Packs
 from hil.plant.rows import REAL, Reals
@@ -103,10 +104,7 @@ class Senses:
         now = (packs.state.voltage_v, self._probe_c, through, packs.state.voltage_v.sum(axis=1, keepdims=True))
         for held, old, new, read in zip(self._held, self._last, now, self._read(now_s, step_s), strict=True):
             if read is not None:
-                between = new - old
-                between *= read[1]
-                between += old
-                np.copyto(held, between, where=read[0])
+                loops.hold(held, old, new, *read)
         self._last, self._last_s = now, now_s
 
     def _read(self, now_s: float, step_s: float) -> list[tuple[NDArray[np.bool_], Floats] | None]:
@@ -130,20 +128,21 @@ class Senses:
         cells, probes, current, total = self._held
         noise = self._noises(cells.shape[1] + probes.shape[1] + 2)
         width = cells.shape[1]
-        seen_v = noise[:, :width] * self._voltage_noise_v
-        seen_v += self._cell_error_v
-        seen_v += self.cell_offset_v
-        seen_v += cells
-        quantise(seen_v, self._voltage_lsb_v)
-        np.copyto(seen_v, self.cell_hold, where=~np.isnan(self.cell_hold))
-        seen_v[self.cell_lost] = np.nan
-        seen_c = noise[:, width:-2] * self._temperature_noise_c
-        seen_c += self._probe_error_c
-        seen_c += self.probe_offset_c
-        seen_c += probes
-        quantise(seen_c, self._temperature_lsb_c)
-        np.copyto(seen_c, self.probe_hold, where=~np.isnan(self.probe_hold))
-        seen_c[self.probe_lost] = np.nan
+        seen_v = loops.read(
+            cells,
+            noise,
+            0,
+            self._voltage_noise_v,
+            self._cell_error_v,
+            self.cell_offset_v,
+            self._voltage_lsb_v,
+            self.cell_hold,
+            self.cell_lost,
+        )
+        seen_c = loops.read(
+            probes, noise, width, self._temperature_noise_c, self._probe_error_c, self.probe_offset_c, self._temperature_lsb_c,
+            self.probe_hold, self.probe_lost,
+        )  # fmt: skip
         seen_a = current + self._current_error_a + self.current_error_a + self._current_noise_a * noise[:, -1:]
         seen_total = total + 1e-4 * total * noise[:, -2:-1]
         quantise(seen_a, self._current_lsb_a)

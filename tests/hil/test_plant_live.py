@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -134,3 +137,27 @@ def test_what_cannot_be_simulated_is_said():
         pack.inject("gremlin", onset_s=0.0)
     with pytest.raises(ConfigError, match="cell 41 of 16"):
         pack.inject("short_constant", onset_s=0.0, cell=40)
+
+
+BURNT = """
+from hil.plant.live import LivePack, PackSpec
+
+pack = LivePack(PackSpec("lg_hg2", 6, 3, seed=1, parallel=4.0, soc=0.8))
+pack.inject("short_decaying", onset_s=5.0, cell=2, size=0.05, tau_s=20.0)
+for _ in range(400):
+    pack.step(1.0, -10.0)
+truth, measured = pack.truth(), pack.measure()
+print([array.tolist() for array in (truth.voltage_v, truth.temperature_c, truth.soc, truth.event_s, measured.cell_voltage_v)])
+"""
+
+
+def test_compiled_and_plain_loops_are_the_same_plant():
+    """The virtual machine's rig runs them as plain Python (hil/plant/compiled.py)."""
+    told = {}
+    for off in ("0", "1"):
+        environment = os.environ | {"NUMBA_DISABLE_JIT": off}
+        done = subprocess.run([sys.executable, "-c", BURNT], env=environment, capture_output=True, text=True, timeout=100, check=True)
+        told[off] = done.stdout
+    assert told["0"] == told["1"]
+    _, temperature_c, _, event_s, _ = eval(told["0"], {"nan": float("nan")})
+    assert max(temperature_c) > 300 and event_s[2] > 5, "it has to burn to say much"
