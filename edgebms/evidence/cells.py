@@ -62,7 +62,8 @@ def _spread(past: Past, window_s: float) -> Spread | None:
     known = missing <= 0.5
     if not known.any():
         return None
-    middle = whole.mean(axis=1) if known.all() else whole[:, known].mean(axis=1)
+    count = int(np.count_nonzero(known))
+    middle = np.add.reduce(whole if count == len(known) else whole[:, known], axis=1) / count
     return Spread(time_s, current, voltage, whole - middle[:, None], missing, middle, loaded)
 
 

@@ -30,10 +30,12 @@ class Profile(NamedTuple):
 
 def profile(values: list[Floats], relatives: list[Floats] | Floats, cells: bool, of_score: slice = slice(0, NUMBERS - 1)) -> Profile:
     """Three measures of each with the lead over the next as the fourth. of_score: which relatives count for standing out."""
-    own = np.asarray(relatives)
-    score = np.fmax.reduce(np.abs(own[of_score]), axis=0)
-    ahead = ahead_of_next(score)
-    return Profile(np.vstack([*values, ahead]), np.vstack([own, ahead]), score, cells)
+    score = np.fmax.reduce(np.abs(relatives[of_score]))
+    shown, own = np.empty((NUMBERS, len(score))), np.empty((NUMBERS, len(score)))
+    for place, (value, relative) in enumerate(zip(values, relatives, strict=True)):
+        shown[place], own[place] = value, relative
+    shown[-1] = own[-1] = ahead_of_next(score)
+    return Profile(shown, own, score, cells)
 
 
 def ahead_of_next(score: Floats) -> Floats:
@@ -42,15 +44,12 @@ def ahead_of_next(score: Floats) -> Floats:
     >>> ahead_of_next(np.array([1.0, 5.0, 3.0]))
     array([-4.,  2., -2.])
     """
-    known = np.where(np.isnan(score), -np.inf, score)
+    known = np.where(score == score, score, -np.inf)  # NaN is not
     if known.size < 2:
         return np.full(score.shape, np.nan)
     first = int(known.argmax())
-    top = known[first]
-    known[first] = -np.inf
-    second = known.max()
-    others = np.full(score.shape, top)
-    others[first] = second
-    others[np.isinf(others)] = np.nan
-    ahead: Floats = score - others
+    top, known[first] = float(known[first]), -np.inf
+    second = float(known.max())
+    ahead: Floats = score - (top if top > -np.inf else np.nan)
+    ahead[first] = score[first] - (second if second > -np.inf else np.nan)
     return ahead

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,8 @@ def median(values: Floats) -> Floats:
     ordered = np.sort(values, axis=-1)  # NaN come last
     count = ordered.shape[-1]
     middle: Floats
-    if not np.isnan(ordered[..., -1]).any():
+    last = ordered[..., -1]
+    if (last == last).all():
         middle = 0.5 * (ordered[..., (count - 1) // 2, None] + ordered[..., count // 2, None])
         return middle
     known = np.maximum((~np.isnan(values)).sum(axis=-1, keepdims=True), 1)
@@ -41,13 +43,18 @@ def standing(values: Floats, floor: Floats) -> tuple[Floats, Floats]:
     values (k, n), NaN = unknown. floor (k, 1) or (k, n): the sensors' own sigma of each value. deviation: distance from the median.
     z: that over sigma, sigma^2 = (n (1.4826 MAD)^2 + 8 floor^2) / (n + 8) + floor^2. Fewer than three known: unknown.
     """
-    known = (~np.isnan(values)).sum(axis=-1, keepdims=True)
+    count = values.shape[-1]
     deviation = values - median(values)
     mad = MAD_TO_SIGMA * median(np.abs(deviation))
     square = floor * floor
+    missing = np.isnan(deviation)
+    known: Floats | int = count
+    if missing.any():
+        known = count - missing.sum(axis=-1, keepdims=True)
     sigma = np.sqrt((known * mad * mad + SHRINK * square) / (known + SHRINK) + square)
-    z = np.clip(deviation / sigma, -Z_MAX, Z_MAX)
-    z[np.broadcast_to(known < LEAST_OTHERS, z.shape)] = np.nan
+    z: Floats = np.minimum(np.maximum(deviation / sigma, -Z_MAX), Z_MAX)
+    if np.min(known) < LEAST_OTHERS:
+        z[np.broadcast_to(np.asarray(known) < LEAST_OTHERS, z.shape)] = np.nan
     return z, deviation
 
 
@@ -74,7 +81,7 @@ class Moments(NamedTuple):
 
 def moments_of(values: Floats) -> Moments:
     """In two passes over ``values`` (t, n), which must not be far from zero for what they move by (mV about a mean cell, not volts)."""
-    mean = values.mean(axis=0)
+    mean = np.add.reduce(values) / len(values)
     return Moments(mean, np.maximum(np.einsum("ij,ij->j", values, values) - len(values) * mean * mean, 0.0))
 
 
@@ -87,25 +94,25 @@ def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_
     """
     rows = len(values)
     if known is None:
-        mean = values.mean(axis=0)
+        mean = np.add.reduce(values) / rows
         values = values - mean  # exactly nothing where nothing moves
         there = np.einsum("ij,ij->j", values, values)
     else:
         mean, there = known
-    mean_a = float(current_a.mean())
-    moved = np.stack((current_a - mean_a, time_s - float(time_s.mean())))
-    swung = moved @ moved.T
-    plain = swung.copy()
-    swung[0, 0] += rows * swing_a * swing_a
-    swung[1, 1] += rows * span_s * span_s
-    determinant = float(swung[0, 0] * swung[1, 1] - swung[0, 1] * swung[0, 1])
-    inverse = np.array([[swung[1, 1], -swung[0, 1]], [-swung[0, 1], swung[0, 0]]]) / determinant
+    mean_a = float(np.add.reduce(current_a)) / rows
+    moved = np.empty((2, rows))
+    np.subtract(current_a, mean_a, out=moved[0])
+    np.subtract(time_s, float(np.add.reduce(time_s)) / rows, out=moved[1])
+    plain = moved @ moved.T
+    (aa, cross), (_, ss) = plain.tolist()
+    aa, ss = aa + rows * swing_a * swing_a, ss + rows * span_s * span_s
+    determinant = aa * ss - cross * cross
+    inverse = np.array([[ss / determinant, -cross / determinant], [-cross / determinant, aa / determinant]])
     along = moved @ values  # what moved is centred, so the columns need not be
     slope = inverse @ along
     # the residuals' squares without the residuals: what is there, less what the slopes take away
-    left = there + (slope * (plain @ slope - 2.0 * along)).sum(axis=0)
-    floor_a, floor_s = float(np.sqrt(inverse[0, 0])), float(np.sqrt(inverse[1, 1]))
-    floor_mean = 1.0 / float(np.sqrt(rows))
+    left = there + np.add.reduce(slope * (plain @ slope - 2.0 * along))
+    floor_a, floor_s, floor_mean = math.sqrt(ss / determinant), math.sqrt(aa / determinant), 1.0 / math.sqrt(rows)
     return Line(
         mean=mean,
         at_rest=mean - slope[0] * mean_a,
@@ -113,7 +120,7 @@ def fit(values: Floats, current_a: Floats, time_s: Floats, swing_a: float, span_
         per_s=slope[1],
         residual=np.sqrt(np.maximum(left, 0.0) / rows),
         floor_mean=floor_mean,
-        floor_at_rest=float(np.hypot(floor_mean, floor_a * mean_a)),
+        floor_at_rest=math.hypot(floor_mean, floor_a * mean_a),
         floor_per_a=floor_a,
         floor_per_s=floor_s,
     )
