@@ -221,7 +221,11 @@ class Kalman:
         tuning, x, p, model = self.tuning, self._x, self._p, self.model
         capacity = self.card.capacity_ah
         charge = dt_s * self._coulomb
-        swing = np.abs(current_a) * charge
+        unseen = bool(np.any(sigma_c))
+        # The sensor's offset is in what it measured: what nobody measured has none.
+        measured = np.asarray(sigma_c) == 0.0 if unseen else 1.0
+        real_a = current_a - measured * x[OFFSET]
+        swing = np.abs(real_a) * charge
         # RC pairs, exactly for a constant current.
         keep, gain = self._keep, self._gain_a
         decay = np.exp(model.map[RATE : RATE + PAIRS] * -dt_s)
@@ -230,10 +234,8 @@ class Kalman:
         gain[SOC] = charge
         forget = np.exp(-(swing / tuning.bias_swing + dt_s / tuning.bias_s))
         keep[BIAS] = forget
-        unseen = bool(np.any(sigma_c))
-        # The sensor's offset is in what it measured: what nobody measured has none.
-        biased = gain * (np.asarray(sigma_c) == 0.0) if unseen else gain
-        moved = gain * current_a - biased * x[OFFSET]
+        biased = gain * measured if unseen else gain
+        moved = gain * real_a
         x *= keep
         x[:MOVED] += moved
         # P <- F P F' with F = diag(keep) - (biased, 0...) e_offset'
@@ -248,7 +250,7 @@ class Kalman:
         offset = tuning.offset_c * capacity
         p[OFFSET, OFFSET] += (2.0 * offset * offset / tuning.offset_s) * dt_s
         p[SOC, SOC] += tuning.counting**2 * swing
-        wander = (1.0 - decay * decay) * (tuning.pair * current_a) ** 2
+        wander = (1.0 - decay * decay) * (tuning.pair * real_a) ** 2
         if unseen:
             # One unknown current all the while: its charge adds up in step, its share of a pair for a time constant.
             spread = (sigma_c * capacity) * gain
@@ -258,7 +260,8 @@ class Kalman:
         self._variances[PAIR : PAIR + PAIRS] += wander
         fade = np.exp(swing * (-1.0 / self.card.ocv.hysteresis_swing))
         self._hysteresis *= fade
-        self._hysteresis += (1.0 - fade) * np.sign(current_a)
+        # By the sensor's sign a discharge smaller than its offset would run on the branch of a charge.
+        self._hysteresis += (1.0 - fade) * np.sign(real_a)
         self._hysteresis_open *= fade
         self._rest_s += dt_s
         self._rest_s *= (np.abs(current_a) < self._rest_a) * (sigma_c <= SLEEP_C)
@@ -330,7 +333,8 @@ class Kalman:
         tuning, x, p, h, model = self.tuning, self._x, self._p, self._h, self.model
         table = model.map
         scale = np.exp(x[SCALE])
-        drop, over_current, over_soc = self._drop(current_a, temperature_c)
+        real_a = current_a - x[OFFSET] if unknown_a is False else np.where(unknown_a, 0.0, current_a - x[OFFSET])
+        drop, over_current, over_soc = self._drop(real_a, temperature_c)
         pair_v = table[RC : RC + PAIRS] * x[PAIR : PAIR + PAIRS]
         polarisation = np.add.reduce(pair_v, axis=0)
         total = scale * (drop + polarisation)

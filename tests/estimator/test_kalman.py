@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from simulated import drive, simulate
 
 from edgebms.cellcard import load_card
-from edgebms.estimator.kalman import Kalman
+from edgebms.estimator.kalman import OFFSET, Kalman
 from edgebms.vocabulary import Source
 
 CARD = load_card("lg_hg2")
@@ -66,6 +66,29 @@ def test_it_sees_an_offset_of_the_current_sensor_and_does_not_follow_it(offset_c
     assert abs(told[-1, 0] - soc[-1]) < 0.03
     assert np.sign(kalman.current_offset_a) == np.sign(offset_a)
     assert 0.5 < kalman.current_offset_a / offset_a < 1.3
+
+
+@pytest.mark.parametrize("offset_c", [0.1, -0.1])
+def test_a_discharge_smaller_than_the_sensors_offset_is_no_charge(offset_c):
+    current = np.full(1500, -0.05 * CARD.capacity_ah)
+    soc, voltage = simulate(CARD, 1.0, current, 30.0)
+    kalman = Kalman(CARD, 1)
+    told, _ = follow(kalman, current + offset_c * CARD.capacity_ah, voltage, 30.0)
+    assert np.abs(told[:, 0] - soc).max() < 0.03
+    assert kalman.current_offset_a == pytest.approx(offset_c * CARD.capacity_ah, abs=0.02 * CARD.capacity_ah)
+
+
+def test_an_offset_that_is_known_is_in_the_voltage_that_is_expected():
+    kalman, _ = settled()
+    offset_a = 0.1 * CARD.capacity_ah
+    kalman._x[OFFSET] = 0.0
+    before = kalman.state()
+    kalman.step(1200.0, -CARD.capacity_ah, np.full(1, 3.5), ROOM)
+    plain_v = kalman.innovation_v[0]
+    kalman.restore(before)
+    kalman._x[OFFSET] = offset_a
+    kalman.step(1200.0, -CARD.capacity_ah + offset_a, np.full(1, 3.5), ROOM)
+    assert kalman.innovation_v[0] == pytest.approx(plain_v, abs=1e-6)
 
 
 def test_permuting_the_cells_permutes_the_results_exactly():
