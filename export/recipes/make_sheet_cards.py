@@ -2,8 +2,10 @@
 
 Their own sheet (capacity, limits), and of the cells with a layered-oxide cathode that were characterised the mean curve, the
 geometric mean of the resistances, and as the stated error 1.5 times what each of them departs from the mean of the
-others: the next cell is none of these three. A full cell is known better: it was charged to its limit and rested, that is what
-full means. For cells that were characterised, as if they had not been, the others stand in: ``export/left_out``.
+others: the next cell is none of these three. How far curves lie apart does not grow in the cold, and resistances have an
+error of their own: the same error stands at every temperature. A full cell is known better: it was charged to its limit
+and rested, that is what full means. For cells that were characterised, as if they had not been, the others stand in:
+``export/left_out``.
 """
 
 from __future__ import annotations
@@ -31,8 +33,6 @@ WIDER = 1.5
 FULL_SOC, FULL_V = 0.98, 0.01
 ERROR_SOC = np.append(np.arange(0.0, 0.951, 0.05), [FULL_SOC, 1.0])
 MOST_V = 0.5
-COLD = ((-20.0, 2.0), (0.0, 1.3), (25.0, 1.0))
-"""As in the generic cards: the error grows with the resistances."""
 
 
 def resistance(card: CellCard) -> float:
@@ -71,8 +71,9 @@ def sheet_card(name: str, cell: str, chemistry: Chemistry, left_out: str, capaci
         model.accuracy.voltage_v,
         source="1.5 times what each of lg_hg2, panasonic_18650pf and dmegc_inr18650 departs from the others' mean; 10 mV where full",
         soc=tuple(ERROR_SOC.tolist()),
-        temperature_c=tuple(at_c for at_c, _ in COLD),
-        value=tuple(tuple(np.minimum(warm * by, 1.0).tolist()) for _, by in COLD),
+        method="spread between cells of a chemistry, the same at every temperature",
+        temperature_c=(25.0,),
+        value=(tuple(warm.tolist()),),
     )
 
     def scaled(table: Table, by: float) -> Table:
