@@ -137,7 +137,8 @@ def write_parquet(episode: Episode, path: Path, name: str = SET) -> None:
     columns["gas"] = episode.gas
     columns["soc_reference"] = episode.soc
     columns["fault_label"] = label(episode)
-    arrays = {key: pa.array(value, from_pandas=True) for key, value in columns.items()}
+    # looking for NaN is quicker than making a mask of them where there are none
+    arrays = {key: pa.array(value, from_pandas=bool(np.isnan(value).any())) for key, value in columns.items()}
     record = {
         "cell": f"{episode.card}, {episode.parallel:g} side by side",
         "source": f"simulated by this project's plant ({name})",

@@ -120,18 +120,18 @@ def quantities(curves: Curves, seen: Seen, row: int, period_s: float, capacity_a
 
     cells, probes = cut(seen.cell_voltage_v[:, row]), cut(seen.temperature_c[:, row])
     current = cut(seen.current_a[:, row])[:, :, 0]
+    mean_v, mean_c = nanmean(cells).astype(float), nanmean(probes).astype(float)
     with np.errstate(all="ignore"):
         return {
-            **of_cells(cells, current, capacity_ah),
-            **of_probes(probes, period_s),
-            **of_pack(curves, cells, probes, current, seen, row, period_s, capacity_ah),
+            **of_cells(cells, mean_v, current, capacity_ah),
+            **of_probes(probes, mean_c, period_s),
+            **of_pack(curves, cells, mean_v, mean_c, current, seen, row, period_s, capacity_ah),
         }
 
 
-def of_cells(cells: Singles, current: Singles, capacity_ah: float) -> dict[str, Floats]:
+def of_cells(cells: Singles, mean: Floats, current: Singles, capacity_ah: float) -> dict[str, Floats]:
     missing = np.isnan(cells)
     whole = not missing.any()
-    mean = (cells.mean(axis=1) if whole else nanmean(cells)).astype(float)
     level = mean - median(mean)
     swing = (current - current.mean(axis=1, keepdims=True)).astype(np.float32)
     filled = cells if whole else np.where(missing, mean[:, None, :].astype(np.float32), cells)
@@ -149,7 +149,7 @@ def of_cells(cells: Singles, current: Singles, capacity_ah: float) -> dict[str, 
         "cell dip, z": z(steps.min(axis=1).astype(float), 1e-3),
         "cell jump, z": z(steps.max(axis=1).astype(float), 1e-3),
         "cell stillness, z": z(np.log10(filled.std(axis=1).astype(float) + 1e-4), 0.05),
-        "cells missing, 1": missing.mean(axis=1),
+        "cells missing, 1": np.zeros_like(mean) if whole else missing.mean(axis=1),
     }
 
 
@@ -160,13 +160,14 @@ def z(values: Floats, floor: float) -> Floats:
     return apart / np.hypot(spread, floor)
 
 
-def of_probes(probes: Singles, period_s: float) -> dict[str, Floats]:
+def of_probes(probes: Singles, mean: Floats, period_s: float) -> dict[str, Floats]:
     missing = np.isnan(probes)
-    mean = nanmean(probes).astype(float)
+    whole = not missing.any()
     level = mean - median(mean)
     lag = max(1, min(round(60.0 / period_s), probes.shape[1] - 1))
     rise = probes[:, lag:] - probes[:, :-lag]
-    rise = rise - np.nanmean(rise, axis=2, keepdims=True)
+    # numpy's functions for NaN cost three times as much
+    rise -= rise.mean(axis=2, keepdims=True) if whole else np.nanmean(rise, axis=2, keepdims=True)
     highest = np.fmax.reduce(rise, axis=1).astype(float)
     square = nanmean(probes * probes).astype(float) - mean * mean
     return {
@@ -174,33 +175,32 @@ def of_probes(probes: Singles, period_s: float) -> dict[str, Floats]:
         "probe change, z": z(level - level[:1], 0.1),
         "probe rise, z": z(highest, 0.1),
         "probe stillness, z": z(np.log10(np.sqrt(np.maximum(square, 0.0)) + 0.05), 0.05),
-        "probes missing, 1": missing.mean(axis=1),
+        "probes missing, 1": np.zeros_like(mean) if whole else missing.mean(axis=1),
     }
 
 
 def of_pack(
     curves: Curves,
     cells: Singles,
-    probes: Singles,
+    mean_v: Floats,
+    mean_c: Floats,
     current: Singles,
     seen: Seen,
     row: int,
     period_s: float,
     capacity_ah: float,
 ) -> dict[str, Floats]:
-    mean_c = nanmean(probes).astype(float)
     pack_c = np.nanmean(mean_c, axis=1, keepdims=True)
     used = cells.shape[0] * cells.shape[1]
-    middle_v = median(nanmean(cells).astype(float))[:, 0]
+    middle_v = median(mean_v)[:, 0]
     mean_a = current.astype(float).mean(axis=1)
     moved_ah = np.cumsum(current.astype(float).ravel()).reshape(current.shape).mean(axis=1) * period_s / 3600.0
     # one resistance for the pack's mean cell, from all windows that differ in current
     apart = np.vstack([mean_a, moved_ah, np.ones_like(mean_a)]).T
     fit = np.linalg.lstsq(apart, middle_v, rcond=None)[0] if len(mean_a) > 4 else np.zeros(3)
     soc = soc_of(curves, middle_v - np.clip(fit[0], 0.0, None) * mean_a)
-    total = seen.voltage_v[:used, row].astype(float) - np.nansum(cells, axis=2).ravel()
-    total[np.isnan(cells).any(axis=2).ravel()] = np.nan
-    highest, lowest = np.nanmax(cells, axis=(1, 2)), np.nanmin(cells, axis=(1, 2))
+    total = seen.voltage_v[:used, row].astype(float) - cells.sum(axis=2).ravel()  # NaN where a cell is missing
+    highest, lowest = np.fmax.reduce(cells, axis=(1, 2)), np.fmin.reduce(cells, axis=(1, 2))
     beyond = np.maximum(highest - curves.voltage_max_v, 0.0) + np.maximum(curves.voltage_min_v - lowest, 0.0)
     shape = (cells.shape[0], -1)
     return {

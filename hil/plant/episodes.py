@@ -264,6 +264,7 @@ def perform(plan: Plan, world: World, shared: BatchDraw, cast: list[Cast], of: N
     faults = [part.fault for part in cast]
     due_s = np.array([fault.onset_s if fault is not None else np.inf for fault in faults], float)
     packs, senses, control = world.packs, world.senses, world.control
+    share = np.full(shared.cells, 1.0 / shared.cells)
     at = 0
     for second in range(seconds):
         if second % AMBIENT_S == 0:
@@ -279,6 +280,6 @@ def perform(plan: Plan, world: World, shared: BatchDraw, cast: list[Cast], of: N
             world.hottest_c = np.maximum(world.hottest_c, packs.state.temperature_c.max(axis=1))
         if (second + 1) % every == 0 and at < snapshots:
             seen.put(at, senses.sample(packs))
-            soc[at] = packs.state.soc[: len(cast)].mean(axis=1)
+            soc[at] = packs.state.soc[: len(cast)] @ share
             at += 1
     return seen, soc
