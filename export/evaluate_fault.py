@@ -18,7 +18,7 @@ import numpy as np
 import edgebms
 from edgebms.cellcard import load_card
 from edgebms.errors import EdgebmsError, LogError
-from export.fault_kept import Kept
+from export.fault_kept import KEPT, Kept, outcomes
 from export.fault_logs import KNOWN_FAULTY, FaultLog, find_logs, read_fault_log
 from export.fault_methods import KNOWN, METHODS, USUAL
 from export.fault_score import replayed, scored
@@ -30,17 +30,11 @@ CONFIDENCE = 0.95
 
 def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("fault", help="alarms against measured and simulated faults", description=__doc__)
-    parser.add_argument(
-        "data", nargs="+", type=Path, metavar="DATA", help="files in Battery Data Format, or folders of them, with tests.csv"
-    )
+    data = "files in Battery Data Format, folders of them with tests.csv, or what --resume has kept (.ndjson): its tables"
+    parser.add_argument("data", nargs="+", type=Path, metavar="DATA", help=data)
     parser.add_argument("--methods", default=",".join(USUAL), help=f"comma-separated, of {', '.join(KNOWN)}")
-    parser.add_argument(
-        "--period",
-        type=float,
-        default=PERIOD_S,
-        metavar="S",
-        help="sweeps come no faster, rows between are left out; 0: as logged (default 1)",
-    )
+    slower = "sweeps come no faster, rows between are left out; 0: as logged (default 1)"
+    parser.add_argument("--period", type=float, default=PERIOD_S, metavar="S", help=slower)
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     parser.add_argument(
         "--resume", type=Path, metavar="FILE", help="NDJSON of files already done with: they are not run again, new ones are added"
@@ -58,9 +52,14 @@ def run(args: argparse.Namespace) -> int:
         raise LogError(f"{args.period} is no time between two sweeps", where="--period", mend="0 to 3600 s")
     left_out = {name: "is not installed" for name in methods if name not in METHODS}
     there = [name for name in methods if name in METHODS]
-    paths = list(find_logs(args.data))
     rows: list[dict[str, Any]] = []
     cards: set[str] = set()
+    for path in (data for data in args.data if data.suffix == KEPT):
+        for card, told in outcomes(path):
+            rows += [row for row in told if row["method"] in methods]
+            cards.add(card)
+    logs = [data for data in args.data if data.suffix != KEPT]
+    paths = list(find_logs(logs)) if logs else []
     broken: EdgebmsError | None = None
     kept = Kept(args.resume, there, args.period)
     for done, (path, outcome) in enumerate(evaluated(paths, there, args.period, args.jobs, kept), start=1):

@@ -11,6 +11,18 @@ from edgebms.errors import EdgebmsError, LogError
 Outcome = tuple[str, list[dict[str, Any]]]
 
 
+KEPT = ".ndjson"
+
+
+def outcomes(path: Path) -> list[Outcome]:
+    """What a run has kept in ``path`` so far, of each log once. Raises LogError."""
+    try:
+        told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        return list({line["file"]: (line["card"], line["rows"]) for line in told}.values())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LogError(f"holds no outcomes: {error}", where=str(path), mend="name a file that --resume has written") from None
+
+
 class Kept:
     """Outcomes by file. A line counts only for the same file (path, size, time of change), methods and period; one
     that was broken off counts for nothing. path: None = nothing is kept. Raises LogError."""

@@ -247,6 +247,8 @@ def test_processes_and_a_resumed_run_say_the_same(folder: Path, tmp_path: Path, 
     _, again, _ = evaluate(capsys, folder / "train", "--resume", kept)
     assert once["rows"] == twice["rows"] == again["rows"] and once["summary"] == again["summary"]
     assert len(lines) == 2
+    _, told, _ = evaluate(capsys, kept)
+    assert told["rows"] == once["rows"] and told["summary"] == once["summary"], "the tables of what was kept, without the logs"
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path, capsys):
@@ -257,6 +259,7 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys):
         ([tmp_path / "none"], "none"),
         ([bad, "--methods", "oracle"], "oracle"),
         ([bad, "--period", "-1"], "--period"),
+        ([tmp_path / "none.ndjson"], "none.ndjson"),
     ):
         assert main(["evaluate", "fault", *map(str, arguments)]) == 6
         told = capsys.readouterr().err
