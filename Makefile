@@ -118,6 +118,7 @@ results-fault: $(EXPORTING) ## alarms on every measured fault log, train and pub
 results-state: $(TESTING) ## every requirement on SOC, pass or fail, on the shared data: minutes; writes docs/estimation.md
 	$(BIN)/python -m export evaluate state-table --write docs/estimation.md --plots docs/plots
 	$(BIN)/python -m export evaluate state-students --write docs/estimation.md
+	$(BIN)/python -m export evaluate state-kinds --write docs/estimation.md
 	$(BIN)/python -m export evaluate soh --write docs/estimation.md
 
 models-left-out: $(EXPORTING) ## students that never saw one cell model each, for the never-seen rows of docs/estimation.md

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from export import evaluate_fault, evaluate_soh, evaluate_state, state_table, student_table
+from export import evaluate_fault, evaluate_soh, evaluate_state, state_kinds, state_table, student_table
 from export.reason import evaluate as evaluate_reason
 
 KINDS = {
     "state": evaluate_state,
     "state-table": state_table,
     "state-students": student_table,
+    "state-kinds": state_kinds,
     "soh": evaluate_soh,
     "fault": evaluate_fault,
     "reason": evaluate_reason,

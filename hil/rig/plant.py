@@ -26,11 +26,18 @@ def build(spec: PackSpec, seed: int) -> LivePack | PybammPack:
         except MissingExtra as error:
             raise Missing(error.what, where=error.where, mend=error.mend, installable=True) from None
     schedule = Schedule.even(spec.period_s, spec.cells, spec.probes, min(SWEEP_S, spec.period_s))
-    return LivePack(
-        CircuitSpec(
-            spec.card, spec.cells, spec.probes, seed, spec.parallel, spec.soc, spec.ambient_c, cooled=spec.cooled, schedule=schedule
-        )
+    circuit = CircuitSpec(
+        spec.card, spec.cells, spec.probes, seed, spec.parallel, spec.soc, spec.ambient_c, cooled=spec.cooled, schedule=schedule
     )
+    rehearse(circuit)
+    return LivePack(circuit)
+
+
+def rehearse(spec: CircuitSpec) -> None:
+    """A second of a pack that nobody sees: on a machine's first run it compiles the plant's loops, for which no frame can wait."""
+    pack = LivePack(spec)
+    pack.step(1.0, 0.0)
+    pack.measure()
 
 
 def daemon_card(spec: PackSpec) -> str:
