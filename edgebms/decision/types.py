@@ -7,6 +7,7 @@ these types (``edgebms schema`` prints it).
 
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Annotated, Any, Literal
 
@@ -286,6 +287,9 @@ def schema() -> dict[str, Any]:
     """JSON Schema, draft 2020-12, of one decision."""
     body = msgspec.json.schema(Decision)
     definitions = body.pop("$defs")
+    for entry in definitions.values():  # msgspec before 0.23 keeps a docstring's indent
+        if "description" in entry:
+            entry["description"] = inspect.cleandoc(entry["description"])
     main = definitions.pop("Decision")
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
