@@ -52,20 +52,20 @@ HELD_OUT = "Mixed2"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A set that trains: its card, the pattern of its logs in soc/train, its share of the wrong cards, how many logs
-    each card sees."""
+    """A set that trains: its card, the patterns of its logs in soc/train (drives, and other kinds of load: of one kind
+    alone a correction is learned that is not one for every load), its share of the wrong cards, how many logs each card sees."""
 
     set: str
     card: str
-    pattern: str
+    patterns: tuple[str, ...]
     share: float
     logs: int
 
 
 SOURCES = (
-    Source("lg_hg2", "lg_hg2", "*.parquet", 0.4, 17),
-    Source("panasonic_18650pf", "panasonic_18650pf", "*.parquet", 0.2, 12),
-    Source("dmegc_randomwalk", "dmegc_inr18650", "R*__rw_*[02468].parquet", 0.25, 48),
+    Source("lg_hg2", "lg_hg2", ("*.parquet", "characterisation/*_HPPC.parquet", "characterisation/*_Cap_1C.parquet"), 0.4, 24),
+    Source("panasonic_18650pf", "panasonic_18650pf", ("*.parquet",), 0.2, 12),
+    Source("dmegc_randomwalk", "dmegc_inr18650", ("R*__rw_*[02468].parquet", "R*__pulse_*.parquet", "R*__discharge_*.parquet"), 0.25, 48),
 )
 """Sets with a stated licence whose labels can be trusted."""
 VIRTUAL = ("generic_nmc", "generic_nca", "generic_lco", "generic_lfp", "dmegc_inr18650", "panasonic_18650pf")
@@ -117,14 +117,24 @@ def load(path: Path) -> Sequences:
 
 
 def read_log(path: Path) -> Log:
-    """A BDF parquet file of one cell with ``soc_reference``; rows without a reference keep NaN. Raises LogError."""
+    """A BDF parquet file of one cell with ``soc_reference``, up to its last reference, in even steps; rows without a
+    reference keep NaN. Raises LogError."""
     log = read_state_log(path)
     keep = np.isfinite(log.voltage_v) & np.isfinite(log.current_a) & np.isfinite(log.temperature_c)
-    return Log(
-        path.stem,
-        *(column[keep] for column in (log.time_s, log.voltage_v, log.current_a, log.temperature_c, log.soc)),
-        np.full(np.count_nonzero(keep), np.nan),
-    )
+    keep[np.flatnonzero(np.isfinite(log.soc))[-1] + 1 :] = False
+    columns = [column[keep] for column in (log.time_s, log.voltage_v, log.current_a, log.temperature_c, log.soc)]
+    if np.median(np.diff(columns[0])) < 0.5 * PERIOD_S:  # a pulse test: tenths of a second, and ten at rest
+        columns = evenly(*columns)
+    return Log(path.stem, *columns, np.full(columns[0].size, np.nan))
+
+
+def evenly(time_s: Floats, voltage_v: Floats, current_a: Floats, temperature_c: Floats, soc: Floats) -> list[Floats]:
+    """The same once in PERIOD_S: mean current since the row before, by its charge, all else as it is at that moment."""
+    at = np.arange(time_s[0], time_s[-1], PERIOD_S)
+    charge = np.cumsum(current_a * np.diff(time_s, prepend=time_s[0]))
+    mean_a = np.diff(np.interp(at, time_s, charge), prepend=0.0) / PERIOD_S
+    mean_a[0] = current_a[0]
+    return [at, np.interp(at, time_s, voltage_v), mean_a, np.interp(at, time_s, temperature_c), np.interp(at, time_s, soc)]
 
 
 def training_logs(shared: Path, held_out: bool) -> list[Log]:
@@ -135,7 +145,7 @@ def training_logs(shared: Path, held_out: bool) -> list[Log]:
 
 def source_paths(shared: Path, source: Source) -> list[Path]:
     """The logs of ``source`` that train: what is held out is not among them."""
-    paths = sorted((shared / "data/soc/train" / source.set).glob(source.pattern))
+    paths = [path for pattern in source.patterns for path in sorted((shared / "data/soc/train" / source.set).glob(pattern))]
     return [path for path in paths if not path.stem.endswith(HELD_OUT)]
 
 

@@ -91,13 +91,16 @@ def build(graph: Graph, name: str, inputs: int, hidden: int) -> bytes:
 class Bounds:
     """How far a student may depart from the filter, whatever its weights.
 
-    s = the filter's sigma, clipped to least..most. correction = tanh(a) (times s + floor); log standard deviation =
-    log s + shift + spread tanh(b). a, b: the head's two numbers. spread - shift = -log 0.5: a student may be surer of
-    the cells that it learned on than of the next, so its sigma is at least half of the filter's.
+    s = the filter's sigma, clipped to least..most. correction = kept tanh(a) times max(s - quiet, 0); log standard deviation =
+    log s + kept (shift + spread tanh(b)). a, b: the head's two numbers. quiet: where the filter doubts less than this, it is
+    left alone. kept: the share of what was learned that ships, 1 while it is learned: shrinkage, chosen like quiet on kinds
+    of load that did not train (docs/estimation.md has the figures). spread - shift = -log 0.5: while it is learned, a sigma
+    is at least half of the filter's.
     """
 
     times: float = 3.0
-    floor: float = 0.02
+    quiet: float = 0.02
+    kept: float = 0.5
     spread: float = 1.6
     shift: float = 1.6 + math.log(0.5)
     least: float = 0.002
@@ -113,15 +116,16 @@ def state_graph(weights: Weights, clip: float, sigma_at: int, sigma_centre: floa
     graph = Graph()
     recurrent(graph, weights, clip)
     graph.constant("sigma_at", np.array([sigma_at]))
+    reach = bounds.kept * bounds.times
     for label, value in (
         ("sigma_scale", sigma_scale),
         ("sigma_centre", sigma_centre),
         ("log_least", np.log(bounds.least)),
         ("log_most", np.log(bounds.most)),
-        ("per_sigma", [bounds.times, 0.0]),
-        ("fixed", [bounds.floor, bounds.spread]),
+        ("per_sigma", [reach, 0.0]),
+        ("fixed", [-reach * bounds.quiet, bounds.kept * bounds.spread]),
         ("second", [0.0, 1.0]),
-        ("shift", [0.0, bounds.shift]),
+        ("shift", [0.0, bounds.kept * bounds.shift]),
     ):
         graph.constant(label, value)
     graph.add("Gather", ["x", "sigma_at"], "log_sigma_in", axis=1)
@@ -130,7 +134,8 @@ def state_graph(weights: Weights, clip: float, sigma_at: int, sigma_centre: floa
     graph.add("Clip", ["log_sigma", "log_least", "log_most"], "log_base")
     graph.add("Exp", ["log_base"], "sigma")
     graph.add("Mul", ["sigma", "per_sigma"], "reach_part")
-    graph.add("Add", ["reach_part", "fixed"], "reach")
+    graph.add("Add", ["reach_part", "fixed"], "reach_any")
+    graph.add("Relu", ["reach_any"], "reach")
     graph.add("Tanh", ["two"], "share")
     graph.add("Mul", ["share", "reach"], "moved")
     graph.add("Mul", ["log_base", "second"], "base")

@@ -74,11 +74,11 @@ def scaling(data: Sequences) -> Scaling:
     return Scaling(x.mean(axis=0), np.maximum(x.std(axis=0), 1e-3), low - margin, high + margin)
 
 
-def answer(head: Tensor, log_sigma: Tensor) -> tuple[Tensor, Tensor]:
-    """Correction and log standard deviation from the head's two numbers."""
+def answer(head: Tensor, log_sigma: Tensor, kept: float) -> tuple[Tensor, Tensor]:
+    """Correction and log standard deviation from the head's two numbers. kept: 1 while it is learned, what ships has less."""
     log_base = log_sigma.clamp(math.log(BOUNDS.least), math.log(BOUNDS.most))
-    correction = torch.tanh(head[..., 0]) * (BOUNDS.times * log_base.exp() + BOUNDS.floor)
-    return correction, log_base + BOUNDS.shift + BOUNDS.spread * torch.tanh(head[..., 1])
+    correction = torch.tanh(head[..., 0]) * (kept * BOUNDS.times) * (log_base.exp() - BOUNDS.quiet).clamp(min=0.0)
+    return correction, log_base + kept * (BOUNDS.shift + BOUNDS.spread * torch.tanh(head[..., 1]))
 
 
 def tensors(data: Sequences, scale: Scaling) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -141,7 +141,7 @@ def train(
                 # A student that starts late, or again, knows nothing either.
                 hidden = hidden.detach() * (torch.rand(group.numel(), 1) > 0.05)
                 head, hidden = net(x[part, group], hidden)
-                correction, log_out = answer(head, log_sigma[part, group])
+                correction, log_out = answer(head, log_sigma[part, group], 1.0)
                 wrong = correction - target[part, group]
                 regret = torch.relu(wrong.abs() - target[part, group].abs() - REGRET_FROM).mul(w).sum() / w.sum().clamp(min=1.0)
                 loss = likelihood_and_rmse(wrong, log_out, w, recipe.rmse) + recipe.regret * regret
@@ -165,10 +165,10 @@ def train(
 
 @torch.no_grad()
 def correct(net: Recurrent, data: Sequences, scale: Scaling) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Correction and sigma over whole sequences, (steps, sequences) each."""
+    """Correction as it ships and sigma over whole sequences, (steps, sequences) each."""
     x, log_sigma, _, _ = tensors(data, scale)
     head, _ = net(x, torch.zeros(x.shape[1], net.gru.hidden_size))
-    correction, log_out = answer(head, log_sigma)
+    correction, log_out = answer(head, log_sigma, BOUNDS.kept)
     return correction.numpy(), log_out.exp().numpy()
 
 
@@ -179,5 +179,5 @@ def lesson(net: Recurrent, data: Sequences, scale: Scaling) -> tuple[Tensor, Ten
     parts = []
     for group in torch.arange(x.shape[1]).split(GROUP):
         head, _ = net(x[:, group], torch.zeros(group.numel(), net.gru.hidden_size))
-        parts.append(answer(head, log_sigma[:, group]))
+        parts.append(answer(head, log_sigma[:, group], 1.0))
     return torch.cat([part[0] for part in parts], dim=1), torch.cat([part[1] for part in parts], dim=1)

@@ -61,8 +61,11 @@ def test_the_state_graph_bounds_its_correction_by_the_filters_sigma():
         two, h = step(w, row, h)
         sigma = np.clip(np.exp(row[:, at] * scale + centre), bounds.least, bounds.most)
         reached += sigma.tolist()
-        np.testing.assert_allclose(y[:, 0], np.tanh(two[:, 0]) * (bounds.times * sigma + bounds.floor), atol=2e-4)
-        np.testing.assert_allclose(y[:, 1], np.log(sigma) + bounds.shift + bounds.spread * np.tanh(two[:, 1]), atol=2e-4)
+        moved = np.tanh(two[:, 0]) * bounds.times * np.maximum(sigma - bounds.quiet, 0.0)
+        wider = bounds.shift + bounds.spread * np.tanh(two[:, 1])
+        np.testing.assert_allclose(y[:, 0], bounds.kept * moved, atol=2e-4)
+        np.testing.assert_allclose(y[:, 1], np.log(sigma) + bounds.kept * wider, atol=2e-4)
+        assert (y[sigma <= bounds.quiet, 0] == 0.0).all()
     assert min(reached) == pytest.approx(bounds.least) and max(reached) == pytest.approx(bounds.most)
 
 
