@@ -93,8 +93,8 @@ class Bounds:
 
     s = the filter's sigma, clipped to least..most. correction = kept tanh(a) times max(s - quiet, 0); log standard deviation =
     log s + kept (shift + spread tanh(b)). a, b: the head's two numbers. quiet: where the filter doubts less than this, it is
-    left alone. kept: the share of what was learned that ships, 1 while it is learned: shrinkage, chosen like quiet on kinds
-    of load that did not train (docs/estimation.md has the figures). spread - shift = -log 0.5: while it is learned, a sigma
+    left alone. kept: the share of what was learned that ships, 1 while it is learned: shrinkage, chosen like quiet by kind
+    of load on train logs (docs/estimation.md has the figures). spread - shift = -log 0.5: while it is learned, a sigma
     is at least half of the filter's.
     """
 

@@ -1,7 +1,7 @@
 """``python -m export evaluate state-kinds``: the student against the filter by kind of load, on train logs alone.
 
 A correction that was learned on drives is not one for every load: how far it is trusted (``kept`` and ``quiet`` of
-``onnx_graph.Bounds``) is chosen on kinds of load that did not train. RMSE after ten minutes, root of the mean square over runs.
+``onnx_graph.Bounds``) is chosen by kind of load. RMSE after ten minutes, root of the mean square over runs.
 """
 
 from __future__ import annotations
