@@ -145,6 +145,7 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
 	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 12 ))
 	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
+	$(BIN)/python -m export reason corpus --split long --packs $$(( $(PACKS) / 20 ))
 	$(BIN)/python -m export reason beliefs
 	$(BIN)/python -m export reason oracle
 	$(BIN)/python -m export reason fixed

@@ -214,6 +214,12 @@ class Family(enum.StrEnum):
     THERMAL_PEAK = "thermal_peak"
     HEAT_BALANCE = "heat_balance"
     CURRENT_AT_REST = "current_at_rest"
+    CELL_SURVEY = "cell_survey"
+    SENSOR_SURVEY = "sensor_survey"
+    HEAT_SURVEY = "heat_survey"
+    LIMIT_SURVEY = "limit_survey"
+    DRIFT_SURVEY = "drift_survey"
+    RECENT_SURVEY = "recent_survey"
 
 
 class Whom(enum.StrEnum):

@@ -6,6 +6,7 @@ from typing import Any
 
 from export import evaluate_fault, evaluate_soh, evaluate_state, state_kinds, state_table, student_table
 from export.reason import evaluate as evaluate_reason
+from export.reason import speed
 
 KINDS = {
     "state": evaluate_state,
@@ -15,6 +16,7 @@ KINDS = {
     "soh": evaluate_soh,
     "fault": evaluate_fault,
     "reason": evaluate_reason,
+    "reason-speed": speed,
 }
 """What can be evaluated: name -> module with ``add_parser``."""
 

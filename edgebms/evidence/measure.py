@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebms.evidence import cells, halves, own, packs, probes
+from edgebms.evidence.families import PACK, measured_profile
 from edgebms.evidence.past import Past
-from edgebms.evidence.profile import Profile
 from edgebms.evidence.queries import NUMBERS, Query
-from edgebms.vocabulary import Family, Whom
+from edgebms.evidence.survey import SURVEY, survey
+from edgebms.vocabulary import Whom
 
 Floats = NDArray[np.float64]
 
@@ -27,39 +26,10 @@ class Bundle(NamedTuple):
     relatives: Floats
 
 
-PROFILES: dict[Family, Callable[[Past, float], Profile | None]] = {
-    Family.VOLTAGE_DEVIATION: cells.voltage_deviation,
-    Family.RESISTANCE_DEVIATION: cells.resistance_deviation,
-    Family.VOLTAGE_STEPS: cells.voltage_steps,
-    Family.CELL_SENSOR: cells.cell_sensor,
-    Family.CHARGE_DIVERGENCE: cells.charge_divergence,
-    Family.VOLTAGE_LIMITS: cells.voltage_limits,
-    Family.TEMPERATURE_DEVIATION: probes.temperature_deviation,
-    Family.THERMAL_RATE: probes.thermal_rate,
-    Family.PROBE_SENSOR: probes.probe_sensor,
-    Family.OWN_CHANGE: own.own_change,
-    Family.VOLTAGE_DIPS: own.voltage_dips,
-    Family.THERMAL_PEAK: probes.thermal_peak,
-}
-PACK: dict[Family, Callable[[Past, float], packs.Numbers | None]] = {
-    Family.SUM_MISMATCH: packs.sum_mismatch,
-    Family.CURRENT: packs.current,
-    Family.PACK_VOLTAGE: packs.pack_voltage,
-    Family.CHARGE_AGAINST_VOLTAGE: packs.charge_against_voltage,
-    Family.PACK_WARMING: packs.pack_warming,
-    Family.INSULATION: packs.insulation,
-    Family.GAS: packs.gas,
-    Family.COOLANT: packs.coolant,
-    Family.COVERAGE: packs.coverage,
-    Family.HEAT_BALANCE: halves.heat_balance,
-    Family.CURRENT_AT_REST: halves.current_at_rest,
-}
-
-
 def measure(query: Query, past: Past, suspect: int = -1) -> Bundle:
     """Answer ``query``. suspect: 0-based cell that the trace's latest outlier named, -1 = none yet: then what needs one is unknown."""
     if query.whom is Whom.PACK:
-        answer = PACK[query.family](past, query.window_s)
+        answer = survey(query.family, past, query.window_s) if query.family in SURVEY else PACK[query.family](past, query.window_s)
         return unknown(query) if answer is None else Bundle(query, -1, *answer)
     found = measured_profile(past, query.family, query.window_s)
     if found is None:
@@ -79,15 +49,6 @@ def measure(query: Query, past: Past, suspect: int = -1) -> Bundle:
     if not beside:
         return unknown(query, suspect)
     return Bundle(query, suspect, found.values[:, beside].mean(axis=1), found.relatives[:, beside].mean(axis=1))
-
-
-def measured_profile(past: Past, family: Family, window_s: float) -> Profile | None:
-    """The measure of every cell or probe; worked out once an instant."""
-    key = (family, window_s)
-    if key not in past.worked:
-        past.worked[key] = PROFILES[family](past, window_s)
-    found: Profile | None = past.worked[key]
-    return found
 
 
 def unknown(query: Query, cell: int = -1) -> Bundle:

@@ -64,6 +64,12 @@ ANSWERS: dict[Family, tuple[Number, ...]] = {
     Family.THERMAL_PEAK: _numbers("peak/degC", "peak_deviation/K", "steepest/K/min", "ahead_of_next/1"),
     Family.HEAT_BALANCE: _numbers("early/K/h", "late/K/h", "bend/K", "spread_change/K"),
     Family.CURRENT_AT_REST: _numbers("early/1/h", "late/1/h", "change/1/h", "still/1"),
+    Family.CELL_SURVEY: _numbers("voltage_deviation/1", "resistance_deviation/1", "own_change/1", "voltage_dips/1"),
+    Family.SENSOR_SURVEY: _numbers("cell_sensor/1", "charge_divergence/1", "voltage_steps/1", "probe_sensor/1"),
+    Family.HEAT_SURVEY: _numbers("temperature_deviation/1", "thermal_peak/1", "peak/1", "steepest/1"),
+    Family.LIMIT_SURVEY: _numbers("voltage/1", "current/1", "insulation/1", "gas/1"),
+    Family.DRIFT_SURVEY: _numbers("charge_against_voltage/1", "current_at_rest/1", "heat_balance/1", "sum_mismatch/1"),
+    Family.RECENT_SURVEY: _numbers("voltage_deviation/1", "voltage_steps/1", "cell_sensor/1", "thermal_rate/1"),
 }  # fmt: skip
 """What each family answers with, in order."""
 
@@ -111,6 +117,16 @@ LATER_PACK_FAMILIES = {
 }
 """As above; they came later, so they stand behind."""
 
+SURVEYS = {
+    Family.CELL_SURVEY: (600.0, 3600.0),
+    Family.SENSOR_SURVEY: (3600.0,),
+    Family.HEAT_SURVEY: (600.0, 3600.0),
+    Family.LIMIT_SURVEY: (3600.0,),
+    Family.DRIFT_SURVEY: (3600.0,),
+    Family.RECENT_SURVEY: (60.0,),
+}
+"""One look at four measures of the whole pack, to know which is worth a question (see ``survey``)."""
+
 QUERIES: tuple[Query, ...] = (
     *(Query(family, Whom.OUTLIER, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.SUSPECT, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
@@ -119,6 +135,7 @@ QUERIES: tuple[Query, ...] = (
     *(Query(family, Whom.OUTLIER, window_s) for family, windows in LATER_CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.SUSPECT, window_s) for family, windows in LATER_CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.PACK, window_s) for family, windows in LATER_PACK_FAMILIES.items() for window_s in windows),
+    *(Query(family, Whom.PACK, window_s) for family, windows in SURVEYS.items() for window_s in windows),
 )
 """In the order of their tokens."""
 

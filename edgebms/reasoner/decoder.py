@@ -12,15 +12,17 @@ from edgebms.evidence.measure import Bundle, measure
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import QUERIES, Query
 from edgebms.reasoner.grammar import CAUSE_TOKENS, Trace
-from edgebms.reasoner.language import CAP, FIRST_QUERY, TOKENS
+from edgebms.reasoner.language import CAP, CAUSES, FIRST_QUERY, OF_PACK, TOKENS
 from edgebms.reasoner.quantiser import prompt
 from edgebms.reasoner.student import ReasoningStudent
+from edgebms.vocabulary import Whom
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
 
 _CAUSES = slice(CAUSE_TOKENS[0], CAUSE_TOKENS[-1] + 1)
 _ASKS = slice(FIRST_QUERY, FIRST_QUERY + len(QUERIES))
+_NAMES = np.array([query.whom is Whom.OUTLIER for query in QUERIES])
 LEAST = np.float32(-np.inf)
 HEALTHY = 0
 """Place of healthy among the causes."""
@@ -56,30 +58,54 @@ def interrogate(
     bundles: list[Bundle] = []
     logits = student.begin(prompt(past.scale.chemistry, past.scale.cells))
     while True:
-        chances = softmax(logits[_CAUSES])
+        chances = chances_of(logits)
         likely = int(chances.argmax())
         may_ask = trace.open & student.asks
         if late() or not may_ask.any():
             break
-        asks = np.where(may_ask, logits[_ASKS], LEAST)
-        place = int(asks.argmax())
-        if commits(student, float(logits[_CAUSES].max()), float(asks[place]), float(chances[likely]), likely, len(bundles), suspicious):
+        place = wanted(logits, may_ask)
+        ask_logit = float(logits[FIRST_QUERY + place])
+        done = commits(student, float(logits[_CAUSES].max()), ask_logit, float(chances[likely]), likely, len(bundles), suspicious)
+        # what has a cell is not said of nobody: the last question is one that names a cell
+        nobody = trace.suspect < 0 and CAUSES[likely] not in OF_PACK
+        if nobody and (done or len(bundles) == trace.cap - 1) and (may_ask & _NAMES).any():
+            place = wanted(logits, may_ask & _NAMES)
+        elif done:
             break
-        if not may_ask[place]:  # nothing that may be asked is more than the lowest
-            place = int(may_ask.argmax())
-        bundle = read(QUERIES[place], past, trace.suspect)
-        trace.ask(place, bundle.cell)
+        logits, bundle = answered(student, past, trace, place, read)
         bundles.append(bundle)
-        logits = student.step(student.quantiser.mix(place, bundle.relatives))
+    conclude(student, trace, logits)
+    return Interrogation(trace, tuple(bundles), chances)
+
+
+def chances_of(logits: Singles) -> Floats:
+    """(causes,): what logits (tokens,) say of each."""
+    return softmax(logits[_CAUSES])
+
+
+def wanted(logits: Singles, may_ask: NDArray[np.bool_]) -> int:
+    """Place in QUERIES of the question that logits (tokens,) ask for, of those that may be asked (one of them at least)."""
+    place = int(np.where(may_ask, logits[_ASKS], LEAST).argmax())
+    return place if may_ask[place] else int(may_ask.argmax())  # nothing that may be asked is more than the lowest
+
+
+def answered(student: ReasoningStudent, past: Past, trace: Trace, place: int, read: Read) -> tuple[Singles, Bundle]:
+    """Put question ``place``; the logits behind its answer, and the answer."""
+    bundle = read(QUERIES[place], past, trace.suspect)
+    trace.ask(place, bundle.cell)
+    return student.step(student.quantiser.mix(place, bundle.relatives)), bundle
+
+
+def conclude(student: ReasoningStudent, trace: Trace, logits: Singles, causes: tuple[int, ...] = CAUSE_TOKENS) -> None:
+    """The verdict's five words. causes: tokens that the first may be."""
     while not trace.done:
-        allowed = CAUSE_TOKENS if not trace.words else trace.allowed()
+        allowed = causes if not trace.words else trace.allowed()
         token = allowed[int(logits[list(allowed)].argmax())]
         trace.say(token)
         if not trace.done:
             one = np.zeros(len(TOKENS), dtype=np.float32)
             one[token] = 1.0
             logits = student.step(one)
-    return Interrogation(trace, tuple(bundles), chances)
 
 
 def commits(

@@ -11,14 +11,15 @@ from edgebms.evidence.past import Past, Scale
 from edgebms.evidence.queries import ANSWERS
 from edgebms.history.history import History
 from edgebms.reasoner.decoder import Interrogation, interrogate
+from edgebms.reasoner.glance import Glance, Heard, glance
 from edgebms.reasoner.language import CAUSES
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.reasoner.verdict import Asked, Observed, Verdict
 from edgebms.vocabulary import Cause, Level, ReasonerStatus
 from edgebms.worker import Ask, Late, never
 
-CALM_S, SUSPICIOUS_S = 10.0, 2.0
-"""Time between two interrogations of a pack that looked healthy, and of one that did not."""
+CALM_S, SUSPICIOUS_S = 5.0, 2.0
+"""Time until a pack that looked healthy is glanced at again, and until one that did not is interrogated in full."""
 AGREE = 2
 """Interrogations in a row that must name the same cause and cell before it is more than a watch."""
 STALE_S = 60.0
@@ -37,6 +38,8 @@ class Reasoner:
         self.baseline = Baseline()
         self._due_ns = 0
         self._suspicious = False
+        self._heard: tuple[Heard, ...] = ()
+        self._heard_ns = 0
         self._named: tuple[Cause, int] | None = None
         self._agreed = 0
         self._spoke_ns = 0
@@ -46,20 +49,27 @@ class Reasoner:
         if time_ns < self._due_ns:
             return ReasonerStatus.SKIPPED, None
         past = Past.of(history, self._scale)
-        suspicious = self._suspicious
+        suspicious, before = self._suspicious, self._heard
+        if time_ns - self._heard_ns > STALE_S * 1e9:
+            before = ()
 
-        def work() -> tuple[Interrogation, bool]:
-            found = interrogate(self._student, past, suspicious=suspicious, late=lambda: self._late(time_ns))
+        def work() -> tuple[Glance, bool]:
+            if not suspicious:
+                return glance(self._student, past, before, late=lambda: self._late(time_ns)), True
+            found = interrogate(self._student, past, suspicious=True, late=lambda: self._late(time_ns))
             cause = found.trace.cause
             borne_out = found.trace.cell >= 0 or cause not in WATCHED or self.baseline.bears_out(cause, past)
-            return found, borne_out
+            return Glance(found, (), cause in DOUBT), borne_out
 
         status, result = self._ask(work, time_ns)
         if status is not ReasonerStatus.OK or result is None:
             self._due_ns = time_ns + round(SUSPICIOUS_S * 1e9)
             return status, None
-        verdict = self._conclude(*result, time_ns)
-        self._suspicious = verdict.cause not in DOUBT
+        (found, heard, calm), borne_out = result
+        verdict = self._conclude(found, borne_out, time_ns)
+        if not before:
+            self._heard_ns = time_ns
+        self._heard, self._suspicious = heard, not calm
         self._due_ns = time_ns + round((SUSPICIOUS_S if self._suspicious else CALM_S) * 1e9)
         return status, verdict
 

@@ -33,7 +33,7 @@ class ReasonerCard(msgspec.Struct, frozen=True):
     """The part of a reasoning student's card that the runtime checks. Other fields are for people.
 
     bins: see ``Quantiser``. commit: stop asking when a cause is at least this likely; glance: enough to call a pack healthy after
-    ``glance_queries``. stop_bias: added to the causes' logits against the questions' (None = only ``commit`` and the cap stop).
+    ``glance_queries``; suspicion: a glance that is not whole holds a pack healthier than that for calm. stop_bias: added to the causes' logits against the questions' (None = only ``commit`` and the cap stop).
     unasked: questions, by their words, that training never saw answered: this student does not ask them.
     watch, warning: least probability of a cause, by its word, for that level; "" = all others. confidences: what each bin stands for.
     """
@@ -46,6 +46,7 @@ class ReasonerCard(msgspec.Struct, frozen=True):
     commit: Share = 0.9
     glance: Share = 0.6
     glance_queries: Annotated[int, Meta(ge=1, le=8)] = 3
+    suspicion: Share = 0.2
     stop_bias: float | None = None
     unasked: tuple[str, ...] = ()
     watch: dict[str, Share] = msgspec.field(default_factory=lambda: {"": 0.5})

@@ -9,16 +9,17 @@ from edgebms.decision.types import Query as Told
 from edgebms.decision.types import Reasoning
 from edgebms.evidence.past import Scale
 from edgebms.evidence.queries import ANSWERS, QUERIES
+from edgebms.evidence.survey import SURVEY
 from edgebms.recompute.pack import of_pack
 from edgebms.recompute.peers import Pair, Table, of_cells, of_probes
 from edgebms.recompute.rows import Rows
+from edgebms.recompute.survey import PROBE_FAMILIES, surveyed
 from edgebms.vocabulary import Family, Whom
 
 TOLERANCE = 1e-6
 """Of a number's own scale: two orders of summing differ by less."""
 
 KNOWN = {(f"{query.family}_of_{query.whom}", query.window_s): query for query in QUERIES}
-PROBE_FAMILIES = (Family.TEMPERATURE_DEVIATION, Family.THERMAL_RATE, Family.PROBE_SENSOR, Family.THERMAL_PEAK)
 
 
 def faults(reasoning: Reasoning, rows: Rows, scale: Scale) -> Iterator[str]:
@@ -64,7 +65,8 @@ def answer(family: Family, whom: Whom, window_s: float, suspect: int, rows: Rows
     window = rows.window(window_s)
     nothing = [(math.nan, math.nan)] * 4
     if whom is Whom.PACK:
-        return -1, (of_pack(family, window, scale, window_s) if window is not None else None) or nothing
+        measured_by = surveyed if family in SURVEY else of_pack
+        return -1, (measured_by(family, window, scale, window_s) if window is not None else None) or nothing
     measured: Table | None = None
     if window is not None:
         measured = (of_probes if family in PROBE_FAMILIES else of_cells)(family, window, scale, window_s)

@@ -90,11 +90,14 @@ def run_beliefs(args: argparse.Namespace) -> int:
 
 def run_oracle(args: argparse.Namespace) -> int:
     need("torch", "sklearn")
-    from export.reason import beliefs, oracle
+    from export.reason import beliefs, oracle, refine
 
     recipe = oracle.OracleRecipe() if args.steps is None else oracle.OracleRecipe(steps=args.steps)
+    more = refine.RefineRecipe() if args.steps is None else refine.RefineRecipe(steps=max(args.steps // 2, 10))
     rows = corpus.load(args.corpus, "train", args.use)
-    oracle.train(rows, beliefs.soft(rows, args.runs / BELIEFS), centres_of(args), recipe, args.runs / "oracle.pt")
+    told = beliefs.soft(rows, args.runs / BELIEFS)
+    knows = oracle.train(rows, told, centres_of(args), recipe, args.runs / "oracle_asked.pt")
+    refine.refine(knows, rows, told, more, recipe, args.runs / "oracle.pt")
     return 0
 
 
@@ -164,7 +167,10 @@ def run_student(args: argparse.Namespace) -> int:
 
     name = "student_fixed" if args.fixed else "student_of_teacher" if args.of_teacher else "student"
     name += f"_{args.seed}" if args.seed else ""
-    model = sft.train(lambda: sft.qwen2(sft.NANO), lessons, centres.astype(np.float32), recipe, args.runs / f"{name}.pt", fixed is None)
+    bins, asks = centres.astype(np.float32), fixed is None
+    first = sft.train(lambda: sft.qwen2(sft.NANO), lessons, bins, recipe, args.runs / f"{name}.pt", asks)
+    again = sft.again(recipe)
+    model = sft.train(lambda: first, lessons, bins, again, args.runs / f"{name}_again.pt", asks)
     if args.fixed:
         return 0
     check = corpus.load(args.corpus, "validation")

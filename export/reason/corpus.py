@@ -20,17 +20,24 @@ from edgebms.errors import LogError
 from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
 from edgebms.reasoner.language import CAUSES
 from edgebms.vocabulary import Cause
-from export.reason.extract import Extracted, card_of, extract
+from export.reason.cusum import CHANNELS, statistics
+from export.reason.extract import Extracted, Recording, card_of, extract
 from hil.plant.draws import Ranges
 from hil.plant.episodes import Episode, Mix, Plan, run_batch
 from hil.plant.faults import FAULTS, LOOK_ALIKES
 
 FOLDER = Path("build") / "reason-corpus"
-SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75}
+SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75, "long": 76}
 """validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it. pybamm: packs
-of the other simulator, a day each; reported, nothing is chosen on it either."""
+of the other simulator, a day each; reported, nothing is chosen on it either. long: of the circuit plant, 2.5 hours each; reported."""
 PYBAMM_PACKS = 8
 """Of a batch; PyBaMM simulates each faulty cell anew, in seconds."""
+TRAIN_CELLS = (16, 16, 24, 32, 48, 64, 88, 96, 96, 108, 144)
+"""A batch costs the same whatever the size of its packs: of packs of 400 cells it holds 25."""
+LONG_HOURS, LONG_EVERY = 2.5, 5
+LONG_CELLS = (16, 16, 24, 32, 48, 64, 96)
+LONG_PERIODS_S = (5.0, 10.0)
+"""A fault begins within the first 55 %: at the end nothing of its onset is within the last hour. An hour of such a pack costs what the first one does."""
 INSTANTS = 5
 FIRST_S = 300.0
 PACKS_A_BATCH = 1000
@@ -57,11 +64,13 @@ ROW = np.dtype(
         ("named", "i2", (len(QUERIES),)),
         ("numbers", "f2", (len(QUERIES), NUMBERS)),
         ("of_suspect", "f2", (len(OUTLIERS), len(ABOUT_SUSPECT), NUMBERS)),
+        ("cusum", "f4", (len(CHANNELS),)),
+        ("cusum_cell", "i2", (len(CHANNELS),)),
     ]
 )
 """numbers, of_suspect: as in ``extract.Extracted``, asinh of the relatives. cause: place in ``CAUSES``. last: the recording's end.
 sigmas: the episode's largest departure from its healthy twin, NaN = no fault, or none was played (train). detectable: by the instant it has come
-to four."""
+to four. cusum, cusum_cell: of each of ``cusum.CHANNELS`` the peak up to the instant, for the classical baseline."""
 
 WIDER = Ranges(
     period_s=(1.0, 2.0, 5.0, 10.0),
@@ -94,13 +103,15 @@ def even_kinds() -> tuple[str, ...]:
     return (*repeated, *LOOK_ALIKES)
 
 
-def plan_of(split: str) -> Plan:
-    """Three in ten packs stay healthy, half of them look-alikes."""
+def plan_of(split: str, batch: int = 0) -> Plan:
+    """Three in ten packs stay healthy, half of them look-alikes. Of the batches that teach or set something, each LONG_EVERY-th is long."""
     plan = Plan(seed=SEEDS[split], mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=even_kinds()))
     if split == "pybamm":
         return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
-    if split == "train":
-        return replace(plan, twins=False)  # what is detectable is only reported
+    if split == "train":  # what is detectable is only reported
+        plan = replace(plan, twins=False, ranges=replace(plan.ranges, cells=TRAIN_CELLS))
+    if split == "long" or (split in ("train", "validation") and batch % LONG_EVERY == LONG_EVERY - 1):
+        return replace(plan, hours=LONG_HOURS, ranges=replace(plan.ranges, cells=LONG_CELLS, period_s=LONG_PERIODS_S))
     return replace(plan, ranges=WIDER) if split == "wider" else plan
 
 
@@ -114,7 +125,9 @@ def instants(rng: np.random.Generator, episode: Episode) -> NDArray[np.float64]:
     return np.clip([end_s, *drawn], None, end_s)
 
 
-def rows_of(found: Extracted, episode: Episode) -> NDArray[np.void]:
+def rows_of(episode: Episode, tick_s: NDArray[np.float64]) -> NDArray[np.void]:
+    recording = Recording(episode)
+    found: Extracted = extract(episode, tick_s, recording)
     rows = np.zeros(len(found.tick_s), dtype=ROW)
     rows["number"], rows["kind"], rows["card"] = found.number, found.kind, episode.card
     rows["chemistry"] = card_of(episode.card).chemistry.value
@@ -126,15 +139,16 @@ def rows_of(found: Extracted, episode: Episode) -> NDArray[np.void]:
     rows["cause"] = [CAUSES.index(cause) for cause in found.cause]
     rows["severity"] = [int(level) for level in found.severity]
     rows["numbers"], rows["of_suspect"] = np.arcsinh(found.numbers), np.arcsinh(found.of_suspect)
+    rows["cusum"], rows["cusum_cell"] = statistics(episode, recording, found.tick_s)
     return rows
 
 
 def make_batch(split: str, batch: int) -> NDArray[np.void]:
-    plan = plan_of(split)
+    plan = plan_of(split, batch)
     found = []
     for episode in pybamm_batch(plan, batch) if split == "pybamm" else run_batch(plan, batch, batch * PACKS_A_BATCH):
         rng = np.random.default_rng([plan.seed, episode.number, 0x1D])
-        found.append(rows_of(extract(episode, instants(rng, episode)), episode))
+        found.append(rows_of(episode, instants(rng, episode)))
     return np.concatenate(found)
 
 

@@ -1,7 +1,7 @@
 """``python -m export evaluate reason``: the student beside what it has to hold against, on packs that nothing was trained on or chosen by.
 
 Sets: held_out (the end of each hour), held_out_any (any instant of it), boundary (of held_out those whose fault departs from its healthy twin by a
-half to twice what makes it detectable), pybamm.
+half to twice what makes it detectable), long (the end of 2.5 hours), pybamm.
 A method whose files are missing is left out, and said so.
 """
 
@@ -23,7 +23,7 @@ from edgebms.reasoner.language import CAP, CAUSES
 from edgebms.reasoner.student import load_reasoner
 from export.reason import corpus
 from export.reason.command import BELIEFS, RUNS, fixed_of
-from export.reason.judge import HEALTHY, Figure, Said, ask_all, figures, mean, per_cause
+from export.reason.judge import HEALTHY, Figure, Said, ask_all, figures, glanced, mean, per_cause
 from export.reason.trees import consensus
 from hil.plant.detect import ENOUGH
 
@@ -39,7 +39,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--runs", type=Path, default=RUNS)
     parser.add_argument("--model", default="reasoner", help="a model in models/, or a path that ends in .onnx")
     parser.add_argument("--packs", type=int, default=None, help="of the held-out packs at most so many")
-    parser.add_argument("--sets", nargs="+", default=["held_out", "held_out_any", "boundary", "pybamm"])
+    parser.add_argument("--sets", nargs="+", default=["held_out", "held_out_any", "boundary", "long", "pybamm"])
     parser.add_argument("--methods", nargs="+", default=None, help="some of them only")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", type=Path, default=None, nargs="?", const=DOC, help=f"write the tables there (default {DOC})")
@@ -75,6 +75,7 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], 
     out["student_int8_all_8"] = asking(args.model, suspicious=True)
     for cap in (0, 1, 2, 4, 6):
         out[f"student_int8_after_{cap}"] = asking(args.model, cap=cap)
+    out["student_int8_glances"] = glances(args.model)
     out["student_shuffled"] = asking(args.model, shuffled=1)
     out["oracle"] = network(args, "oracle.pt")
     out["oracle_fixed_8"] = network(args, "oracle.pt", fixed=True)
@@ -83,9 +84,31 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], 
     out["trees_of_halves"] = halves(args)
     for name in ("trees", "trees_8"):
         out[name] = boosted(args.runs / f"{name}.pickle")
+    out["cusum"] = classical(args)
     if args.methods:
         out = {name: out.get(name) for name in args.methods}
     return out
+
+
+def glances(path: str) -> Callable[[NDArray[np.void]], Said]:
+    """Tick by tick, as the runtime asks."""
+    student = load_reasoner(path)
+    return lambda rows: glanced(student, rows, ask_all(student, rows, suspicious=True))
+
+
+def classical(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] | None:
+    if not any((args.corpus / "validation").glob("batch_*.npy")):
+        return None
+    from export.reason.cusum import CHANNELS, Cusum
+
+    check = corpus.load(args.corpus, "validation")
+    sums = Cusum.set_on(check, corpus.weights(check))
+
+    def say(rows: NDArray[np.void]) -> Said:
+        cause, cell = sums.say(rows)
+        return told(rows, np.eye(len(CAUSES), dtype=np.float32)[cause], cell, len(CHANNELS))
+
+    return say
 
 
 def told(rows: NDArray[np.void], chances: Singles, cells: NDArray[np.intp], queries: int) -> Said:
@@ -134,13 +157,13 @@ def network(args: argparse.Namespace, name: str, fixed: bool = False) -> Callabl
 
 
 def fixed_student(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] | None:
-    if not (args.runs / "student_fixed.pt").is_file():
+    if not (args.runs / "student_fixed_again.pt").is_file():
         return None
     import torch
 
     from export.reason import oracle, sft, traces
 
-    model = sft.read(args.runs / "student_fixed.pt")
+    model = sft.read(args.runs / "student_fixed_again.pt")
     centres = np.load(args.runs / "bins.npy").astype(np.float32)
     knows, fixed = oracle.read(args.runs / "oracle.pt"), fixed_of(args.runs)
 

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard, load_card
-from edgebms.evidence.measure import measure, measured_profile
+from edgebms.evidence.families import measured_profile
+from edgebms.evidence.measure import measure
 from edgebms.evidence.past import LEAST_SHARE, Past, Scale
 from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
 from edgebms.history.history import CELLS, CURRENT, GAS, INSULATION, MEANS, SHORT_MEANS, VOLTAGE, Window, cut
@@ -82,14 +83,14 @@ class Recording:
         rows[:, INSULATION], rows[:, GAS] = episode.insulation_ohm, episode.gas
         rows[:, CELLS : CELLS + cells] = episode.cell_voltage_v
         rows[:, CELLS + cells :] = episode.temperature_c
-        self._rows = rows
+        self.rows = rows
         self._means: dict[float, tuple[NDArray[np.float64], Singles, NDArray[np.int64]]] = {}
 
     def at(self, snapshot: int) -> Past:
         def means(seconds: float, period_s: float) -> Window:
             now_s = self.time_s[snapshot]
             if now_s - self.time_s[0] < LEAST_SHARE * seconds:
-                return cut(self.time_s[:0], self._rows[:0], self.cells, period_s)  # too little for any answer: no need for means
+                return cut(self.time_s[:0], self.rows[:0], self.cells, period_s)  # too little for any answer: no need for means
             time_s, values, slots = self._of(period_s)
             end = int(np.searchsorted(slots, int(now_s // period_s)))  # a mean is there once its time is over
             first = max(int(np.searchsorted(time_s, now_s - seconds)), end - ROWS[period_s], 0)
@@ -99,7 +100,7 @@ class Recording:
 
     def _of(self, period_s: float) -> tuple[NDArray[np.float64], Singles, NDArray[np.int64]]:
         if period_s not in self._means:
-            self._means[period_s] = means_of(self.time_s, self._rows, period_s)
+            self._means[period_s] = means_of(self.time_s, self.rows, period_s)
         return self._means[period_s]
 
 

@@ -1,4 +1,5 @@
-"""When to stop asking, set on validation packs: how sure is sure enough, and how little is enough to let a healthy pack go.
+"""When to stop asking, set on validation packs: how sure is sure enough, how little is enough to let a healthy pack go, and how little health
+makes a glance suspicious.
 
 Which question comes next does not hang on these thresholds, so one whole interrogation of each row tells what any of them would have done.
 """
@@ -17,7 +18,7 @@ from edgebms.reasoner.decoder import HEALTHY, interrogate, softmax
 from edgebms.reasoner.language import CAP, CAUSES, FIRST_CAUSE
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from export.reason import corpus
-from export.reason.judge import reader, scale_like
+from export.reason.judge import Said, glanced, reader, scale_like
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -100,3 +101,44 @@ def best(chances: Floats, rows: NDArray[np.void]) -> Stop:
     if few:
         return max(few, key=lambda stop: (stop.accuracy, -stop.healthy_queries))
     return min(near, key=lambda stop: (stop.healthy_queries, -stop.accuracy))
+
+
+SUSPICIONS = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4)
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """below: as ``ReasonerCard.suspicion``; accuracy; queries, healthy_queries: means of a tick's."""
+
+    below: float
+    accuracy: float
+    queries: float
+    healthy_queries: float
+
+
+def suspicion(student: ReasoningStudent, rows: NDArray[np.void], full: Said) -> Suspicion:
+    """Of all that cost at most COST of the best accuracy the one that asks a healthy pack least. full: interrogations of suspicious packs."""
+    weight, healthy = corpus.weights(rows), rows["cause"] == HEALTHY
+    found = []
+    for below in SUSPICIONS:
+        card = msgspec.structs.replace(student.card, suspicion=below)
+        said = glanced(cast(ReasoningStudent, Recarded(student, card)), rows, full)
+        right = said.cause == rows["cause"]
+        found.append(
+            Suspicion(
+                below,
+                float(np.average(right, weights=weight)),
+                float(np.average(said.queries, weights=weight)),
+                float(said.queries[healthy].mean()) if healthy.any() else float(CAP),
+            )
+        )
+    top = max(one.accuracy for one in found)
+    return min((one for one in found if one.accuracy >= top - COST), key=lambda one: (one.healthy_queries, -one.accuracy))
+
+
+class Recarded:
+    """A student under another card."""
+
+    def __init__(self, student: ReasoningStudent, card: ReasonerCard) -> None:
+        self.card, self.quantiser, self.asks = card, student.quantiser, student.asks
+        self.begin, self.step = student.begin, student.step

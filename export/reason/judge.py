@@ -14,6 +14,7 @@ from edgebms.evidence.measure import Bundle
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import QUERIES, Query
 from edgebms.reasoner.decoder import interrogate
+from edgebms.reasoner.glance import glance
 from edgebms.reasoner.language import CAP, CAUSES
 from edgebms.reasoner.student import ReasoningStudent
 from edgebms.vocabulary import Cause
@@ -33,7 +34,7 @@ class Said:
     cause: NDArray[np.intp]
     cell: NDArray[np.intp]
     level: NDArray[np.intp]
-    queries: NDArray[np.intp]
+    queries: NDArray[np.intp] | Floats
     chances: Floats
     confidence: NDArray[np.intp]
 
@@ -80,6 +81,27 @@ def ask_all(
             column.append(value)
     whole = [np.array(column, dtype=np.intp) for column in columns[:4]]
     return Said(*whole, np.array(columns[4]), np.array(columns[5], dtype=np.intp))
+
+
+def glanced(student: ReasoningStudent, rows: NDArray[np.void], full: Said) -> Said:
+    """As the runtime does it tick by tick, were each row to stand still: glances until they are whole, and where one is not calm a full
+    interrogation, which is ``full`` (of suspicious packs). queries: mean of a tick's."""
+    cause, cell, level, queries = full.cause.copy(), full.cell.copy(), full.level.copy(), full.queries.astype(float)
+    chances, confidence = full.chances.copy(), full.confidence.copy()
+    for i in range(len(rows)):
+        past = cast(Past, scale_like(str(rows[i]["chemistry"]), int(rows[i]["cells"])))
+        read, before, asked, ticks = reader(rows[i]), (), 0, 0
+        while True:
+            look = glance(student, past, before, read=read)
+            asked, ticks, before = asked + len(look.found.bundles), ticks + 1, look.heard
+            if not look.heard:
+                break
+        if look.calm:
+            cause[i], cell[i], level[i], queries[i] = HEALTHY, -1, 0, asked / ticks
+            chances[i], confidence[i] = look.found.chances, look.found.trace.confidence_bin
+        else:
+            queries[i] = (asked + full.queries[i]) / (ticks + 1)
+    return Said(cause, cell, level, queries, chances, confidence)
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,7 +154,12 @@ def train(rows: NDArray[np.void], beliefs: Singles, centres: NDArray[np.floating
 
 
 def learn(
-    oracle: Oracle, optimiser: torch.optim.Optimizer, batch: NDArray[np.void], beliefs: Singles, epsilon: float, rng: np.random.Generator
+    oracle: Oracle,
+    optimiser: torch.optim.Optimizer,
+    batch: NDArray[np.void],
+    beliefs: Singles,
+    epsilon: float,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """One step on whole interrogations, every prefix of them. Returns (nat without a question, nat at the end, squared error of the falls)."""
     asking = Asking.of(batch)

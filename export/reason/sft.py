@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,11 @@ class SftRecipe:
     fresh_every: int = 600
     """Steps after which the interrogations are rolled out anew."""
     seed: int = 0
+
+
+def again(recipe: SftRecipe) -> SftRecipe:
+    """A second, gentler round over other interrogations: at the end of the first the student still trailed its oracle by 1.5 points."""
+    return replace(recipe, steps=recipe.steps * 2 // 3, rate=0.4 * recipe.rate, seed=recipe.seed + 100)
 
 
 def qwen2(shape: Shape) -> Any:

@@ -155,7 +155,10 @@ def ship(
             student = ReasoningStudent(msgspec.convert(draft, ReasonerCard, strict=False), data, label)
             stop = glance.best(glance.paths(student, check), check)
             asks = {"commit": stop.commit, "glance": stop.glance, "glance_queries": stop.glance_queries}
-            print(f"{label}: {stop}", flush=True)
+            student = ReasoningStudent(msgspec.convert(draft | asks, ReasonerCard, strict=False), data, label)
+            calm = glance.suspicion(student, check, ask_all(student, check, suspicious=True))
+            asks["suspicion"] = calm.below
+            print(f"{label}: {stop}, {calm}", flush=True)
         draft |= asks
         student = ReasoningStudent(msgspec.convert(draft, ReasonerCard, strict=False), data, label)
         heard = ask_all(student, check)

@@ -78,14 +78,15 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Reasoning
     """Traces of several random students, each with the rows up to it."""
     found, scale = [], None
     for seed in range(6):
-        student = save_student(tmp_path_factory.mktemp("students"), seed, commit=1.0)
+        student = save_student(tmp_path_factory.mktemp("students"), seed, commit=1.0, suspicion=1.0)
         line = build_lines(Config(pack=(PACK,), students=Students(state="", reasoner=str(student))), ask_inline)["pack"]
         scale, rows = Scale.of(line.card, PACK), Rows()
         made = snapshots(700, 2.0, 0.0, seed)
         for snapshot in made:
             rows.add(snapshot)
-        for snapshot in made[:-1]:
+        for snapshot in made[:-2]:
             line.pipeline.history.push(snapshot)
+        line.pipeline.step(made[-2], made[-2].time_ns, None)  # a glance, which finds nobody healthy
         decision = line.pipeline.step(made[-1], made[-1].time_ns, None)
         assert decision.reasoning is not None
         found.append((decision.reasoning, rows))

@@ -1,0 +1,55 @@
+"""A pack that looks healthy is asked two questions a tick, others at each; one that does not is interrogated in full two seconds later."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from random_student import save_student
+from test_recompute import PACK, snapshots
+
+from edgebms.assembly import build_lines
+from edgebms.config import Config, Students
+from edgebms.decision.types import Reasoning
+from edgebms.evidence.past import Scale
+from edgebms.reasoner.glance import A_TICK
+from edgebms.reasoner.language import CAP
+from edgebms.reasoner.reasoner import CALM_S, SUSPICIOUS_S
+from edgebms.recompute.rows import Rows
+from edgebms.recompute.trace import faults
+from edgebms.worker import ask_inline
+
+
+def spoken(student: Path, count: int = 60, hold: int = 300) -> list[tuple[float, Reasoning, list[str]]]:
+    """(seconds, what was said, what the audit finds wrong with it) behind ``hold`` snapshots in which nobody was asked."""
+    line = build_lines(Config(pack=(PACK,), students=Students(state="", reasoner=str(student))), ask_inline)["pack"]
+    scale, rows, out = Scale.of(line.card, PACK), Rows(), []
+    for snapshot in snapshots(hold + count, 1.0, 0.0):
+        rows.add(snapshot)
+        if len(out) == 0 and snapshot.seq < hold:
+            line.pipeline.history.push(snapshot)
+            continue
+        said = line.pipeline.step(snapshot, snapshot.time_ns, None).reasoning
+        if said is not None:
+            out.append((snapshot.time_ns / 1e9, said, list(faults(said, rows, scale))))
+    return out
+
+
+def test_a_calm_pack_has_answered_a_whole_interrogation_after_four_ticks(tmp_path: Path) -> None:
+    made = spoken(save_student(tmp_path, 2, commit=1.0, glance=1.0, suspicion=0.0))
+    first = made[: CAP // A_TICK]
+    assert [len(said.trace) for _, said, _ in first] == [A_TICK] * len(first)
+    questions = [(asked.query, asked.window_s) for _, said, _ in first for asked in said.trace]
+    assert len(set(questions)) == CAP
+    assert all(said.cause in ("healthy", "unknown") and said.severity == "none" for _, said, _ in first)
+    assert [round(b - a, 6) for (a, *_), (b, *_) in pairwise(first)] == [CALM_S] * (len(first) - 1)
+    assert [wrong for *_, wrong in made] == [[]] * len(made)
+
+
+def test_what_does_not_look_healthy_is_interrogated_in_full(tmp_path: Path) -> None:
+    made = spoken(save_student(tmp_path, 2, commit=1.0, glance=1.0, suspicion=1.0))
+    (first_s, look, _), (next_s, full, wrong) = made[:2]
+    assert (len(look.trace), look.cause, look.severity) == (A_TICK, "unknown", "none")
+    assert next_s - first_s == SUSPICIOUS_S
+    assert len(full.trace) == CAP
+    assert wrong == []
