@@ -127,7 +127,7 @@ def run_trees(args: argparse.Namespace) -> int:
     from export.reason import trees
 
     rows = corpus.load(args.corpus, "train", args.use)
-    sets = {"trees": list(range(len(QUERIES))), "trees_8": fixed_of(args.runs)}
+    sets = {"trees_8": fixed_of(args.runs), "trees": list(range(len(QUERIES)))}
     for name, queries in sets.items():
         model = trees.fit(rows, queries, trees.SETTINGS)
         with (args.runs / f"{name}.pickle").open("wb") as file:
