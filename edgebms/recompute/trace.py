@@ -18,6 +18,8 @@ from edgebms.vocabulary import Family, Whom
 
 TOLERANCE = 1e-6
 """Of a number's own scale: two orders of summing differ by less."""
+LEAST_SCALE = 1e-6
+"""In a number's unit, where it tells no scale of its own because it is nothing: 1e-12 V is nothing too."""
 
 KNOWN = {(f"{query.family}_of_{query.whom}", query.window_s): query for query in QUERIES}
 
@@ -48,7 +50,7 @@ def differences(family: Family, told: Told, pairs: list[Pair]) -> Iterator[str]:
         yield "its numbers have other names or units"
         return
     for observed, (value, relative) in zip(told.observed, pairs, strict=True):
-        scale = abs(value / relative) if relative and math.isfinite(relative) else 0.0
+        scale = abs(value / relative) if relative and math.isfinite(relative) else LEAST_SCALE
         for name, said, is_so, floor in (("", observed.value, value, scale), (" (relative)", observed.relative, relative, 1.0)):
             if not same(said, is_so, floor):
                 yield f"{observed.name}{name} is told as {said}, the log gives {is_so}"

@@ -14,14 +14,15 @@ from snapshots import make_snapshot
 from edgebms.assembly import build_lines
 from edgebms.cellcard import load_card
 from edgebms.config import Config, PackConfig, Students
-from edgebms.decision.types import Reasoning
+from edgebms.decision.types import ObservedValue, Query, Reasoning
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import Past, Scale
-from edgebms.evidence.queries import QUERIES
+from edgebms.evidence.queries import ANSWERS, QUERIES
 from edgebms.history.history import History
 from edgebms.recompute.rows import Rows
-from edgebms.recompute.trace import answer, faults, same
+from edgebms.recompute.trace import answer, differences, faults, same
 from edgebms.telemetry.snapshot import Snapshot
+from edgebms.vocabulary import Family
 from edgebms.worker import ask_inline
 
 CELLS, PROBES = 12, 5
@@ -145,3 +146,12 @@ def test_an_altered_trace_is_refused(told: tuple[list[tuple[Reasoning, Rows]], S
             altered = msgspec.to_builtins(reasoning)
             change(altered, rng)
             assert list(faults(msgspec.convert(altered, Reasoning), rows, told[1])), altered
+
+
+@pytest.mark.parametrize(("said", "found"), [(3.5e-18, 0), (1e-9, 1)])
+def test_nothing_may_differ_by_the_order_of_a_sum_alone(said: float, found: int):
+    """Seen on a log at rest: the slope of a temperature that stood, summed in two orders."""
+    family = Family.TEMPERATURE_DEVIATION
+    observed = tuple(ObservedValue(number.name, said, number.unit, 0.0) for number in ANSWERS[family])
+    told = Query("temperature_deviation_of_neighbours", 4, 600.0, observed)
+    assert len(list(differences(family, told, [(0.0, 0.0)] * 4))) == 4 * found
