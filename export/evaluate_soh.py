@@ -24,6 +24,7 @@ from edgebms.estimator.cell_model import CellModel
 from edgebms.estimator.charge_window import ChargeWindow
 from edgebms.estimator.kalman import Kalman
 from edgebms.estimator.soh import Soh
+from export.marked_page import write_between
 from export.soh_window import Charges, Floats, WindowCapacity, aged_charge, between_marks
 
 RATED_AH = 1.1
@@ -95,8 +96,7 @@ def run(args: argparse.Namespace) -> int:
     text = "\n".join(table(rows))
     print(text)
     if args.write:
-        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
-        args.write.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1], encoding="utf-8")
+        write_between(args.write, BEGIN, END, text)
     return 0
 
 

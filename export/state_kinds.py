@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import load_card
 from export.evaluate_state import SETTLE_S, progress, runs_of
+from export.marked_page import write_between
 from export.state_batch import Answer, Pair
 from export.state_estimators import Filter
 from export.state_logs import StateLog, read_state_log
@@ -158,6 +159,5 @@ def run(args: argparse.Namespace) -> int:
     text = "\n".join(table(rows))
     print(text)
     if args.write:
-        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
-        args.write.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1], encoding="utf-8")
+        write_between(args.write, BEGIN, END, text)
     return 0

@@ -22,6 +22,7 @@ from edgebms.cellcard import load_card
 from edgebms.estimator.student import load_student
 from export.evaluate_state import SETTLE_S, progress, runs_of
 from export.left_out import FOLDER, tuning_of
+from export.marked_page import write_between
 from export.state_estimators import Filter
 from export.state_logs import find_logs, read_state_log
 from export.state_plots import Worst
@@ -338,8 +339,7 @@ def run(args: argparse.Namespace) -> int:
     text = "\n".join(page(groups, names))
     print(text)
     if args.write:
-        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
-        args.write.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1], encoding="utf-8")
+        write_between(args.write, BEGIN, END, text)
     return 0
 
 

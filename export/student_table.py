@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from edgebms.errors import ModelError
+from export.marked_page import write_between
 
 BEGIN, END = "<!-- begin: python -m export evaluate state-students --write -->", "<!-- end: students -->"
 ROWS = {
@@ -46,8 +47,7 @@ def run(args: argparse.Namespace) -> int:
     text = "\n".join([*table(rows), "", f"The one that ships: {chosen}."])
     print(text)
     if args.write:
-        before, rest = args.write.read_text(encoding="utf-8").split(BEGIN)
-        args.write.write_text(before + BEGIN + "\n" + text + "\n" + END + rest.split(END, 1)[1], encoding="utf-8")
+        write_between(args.write, BEGIN, END, text)
     return 0
 
 
