@@ -220,6 +220,7 @@ class Family(enum.StrEnum):
     LIMIT_SURVEY = "limit_survey"
     DRIFT_SURVEY = "drift_survey"
     RECENT_SURVEY = "recent_survey"
+    SENSE_OFFSET = "sense_offset"
 
 
 class Whom(enum.StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgebms.evidence import cells, halves, own, packs, probes
+from edgebms.evidence import cells, halves, own, packs, probes, sense
 from edgebms.evidence.past import Past
 from edgebms.evidence.profile import Profile
 from edgebms.vocabulary import Family
@@ -22,6 +22,7 @@ PROFILES: dict[Family, Callable[[Past, float], Profile | None]] = {
     Family.OWN_CHANGE: own.own_change,
     Family.VOLTAGE_DIPS: own.voltage_dips,
     Family.THERMAL_PEAK: probes.thermal_peak,
+    Family.SENSE_OFFSET: sense.sense_offset,
 }
 PACK: dict[Family, Callable[[Past, float], packs.Numbers | None]] = {
     Family.SUM_MISMATCH: packs.sum_mismatch,

@@ -70,6 +70,7 @@ ANSWERS: dict[Family, tuple[Number, ...]] = {
     Family.LIMIT_SURVEY: _numbers("voltage/1", "current/1", "insulation/1", "gas/1"),
     Family.DRIFT_SURVEY: _numbers("charge_against_voltage/1", "current_at_rest/1", "heat_balance/1", "sum_mismatch/1"),
     Family.RECENT_SURVEY: _numbers("voltage_deviation/1", "voltage_steps/1", "cell_sensor/1", "thermal_rate/1"),
+    Family.SENSE_OFFSET: _numbers("offset/V", "soc/1", "offset_explains/V", "ahead_of_next/1"),
 }  # fmt: skip
 """What each family answers with, in order."""
 
@@ -127,6 +128,29 @@ SURVEYS = {
 }
 """One look at four measures of the whole pack, to know which is worth a question (see ``survey``)."""
 
+DAY_S = 86400.0
+OF_A_DAY = (
+    *(
+        Query(family, whom, window_s)
+        for whom in (Whom.OUTLIER, Whom.SUSPECT)
+        for family, window_s in ((Family.SENSE_OFFSET, 3600.0), (Family.SENSE_OFFSET, DAY_S))
+    ),
+    *(
+        Query(family, Whom.OUTLIER, DAY_S)
+        for family in (
+            Family.VOLTAGE_STEPS, Family.OWN_CHANGE, Family.RESISTANCE_DEVIATION, Family.CELL_SENSOR, Family.PROBE_SENSOR,
+            Family.TEMPERATURE_DEVIATION,
+        )
+    ),
+    *(
+        Query(family, Whom.PACK, DAY_S)
+        for family in (
+            Family.HEAT_BALANCE, Family.CURRENT_AT_REST, Family.CELL_SURVEY, Family.SENSOR_SURVEY, Family.HEAT_SURVEY, Family.DRIFT_SURVEY,
+        )
+    ),
+)  # fmt: skip
+"""What an hour does not show of a fault that began before it."""
+
 QUERIES: tuple[Query, ...] = (
     *(Query(family, Whom.OUTLIER, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.SUSPECT, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
@@ -136,6 +160,7 @@ QUERIES: tuple[Query, ...] = (
     *(Query(family, Whom.SUSPECT, window_s) for family, windows in LATER_CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.PACK, window_s) for family, windows in LATER_PACK_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.PACK, window_s) for family, windows in SURVEYS.items() for window_s in windows),
+    *OF_A_DAY,
 )
 """In the order of their tokens."""
 

@@ -122,6 +122,10 @@ def of_cells(family: str, rows: list[Row], scale: Scale, window_s: float) -> Tab
         from edgebms.recompute.own import against_itself
 
         return against_itself(family, seen, scale, window_s)
+    if family == "sense_offset":
+        from edgebms.recompute.sense import sense_offset
+
+        return sense_offset(seen, scale)
     assert family == "voltage_limits"
     pairs = []
     for column in seen.raw_v:

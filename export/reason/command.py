@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,11 @@ def run_teacher(args: argparse.Namespace) -> int:
     start = sft.train(
         teacher.deepseek_v3, lambda rng: sft.rolled(knows, rows, cold.epsilon, rng), centres, cold, args.runs / "teacher_cold.pt"
     )
+    # beside GRPO: as many more steps of as many traces of the same SFT, to tell what the rewards bring from what the length does
+    longer = teacher.deepseek_v3()
+    longer.load_state_dict(start.state_dict())
+    more = replace(cold, steps=args.grpo, rate=0.1 * cold.rate, seed=cold.seed + 100)
+    sft.train(lambda: longer, lambda rng: sft.rolled(knows, rows, cold.epsilon, rng), centres, more, args.runs / "teacher_longer.pt")
     model = teacher.deepseek_v3()
     model.load_state_dict(start.state_dict())
     curve = teacher.grpo(model, start, rows, centres, teacher.GrpoRecipe(steps=args.grpo), args.runs / "teacher_grpo.pt")

@@ -27,9 +27,9 @@ from hil.plant.episodes import Episode, Mix, Plan, run_batch
 from hil.plant.faults import FAULTS, LOOK_ALIKES
 
 FOLDER = Path("build") / "reason-corpus"
-SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75, "long": 76}
+SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75, "long": 76, "days": 77}
 """validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it. pybamm: packs
-of the other simulator, a day each; reported, nothing is chosen on it either. long: of the circuit plant, 2.5 hours each; reported."""
+of the other simulator, a day each; reported, nothing is chosen on it either. long: of the circuit plant, 2.5 hours each; reported. days: of the circuit plant, a day each; reported."""
 PYBAMM_PACKS = 8
 """Of a batch; PyBaMM simulates each faulty cell anew, in seconds."""
 TRAIN_CELLS = (16, 16, 24, 32, 48, 64, 88, 96, 96, 108, 144)
@@ -38,6 +38,9 @@ LONG_HOURS, LONG_EVERY = 2.5, 5
 LONG_CELLS = (16, 16, 24, 32, 48, 64, 96)
 LONG_PERIODS_S = (5.0, 10.0)
 """A fault begins within the first 55 %: at the end nothing of its onset is within the last hour. An hour of such a pack costs what the first one does."""
+DAY_HOURS, DAY_EVERY = 24.0, 3
+"""Of a day the last hour shows no onset at all, and what is asked of a day (``queries.OF_A_DAY``) is answered. It costs thirty times an hour."""
+DAY_CELLS = (16, 16, 24, 32)
 INSTANTS = 5
 FIRST_S = 300.0
 PACKS_A_BATCH = 1000
@@ -110,6 +113,8 @@ def plan_of(split: str, batch: int = 0) -> Plan:
         return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
     if split == "train":  # what is detectable is only reported
         plan = replace(plan, twins=False, ranges=replace(plan.ranges, cells=TRAIN_CELLS))
+    if split == "days" or (split in ("train", "validation") and batch % LONG_EVERY == DAY_EVERY):
+        return replace(plan, hours=DAY_HOURS, ranges=replace(plan.ranges, cells=DAY_CELLS, period_s=(10.0,)))
     if split == "long" or (split in ("train", "validation") and batch % LONG_EVERY == LONG_EVERY - 1):
         return replace(plan, hours=LONG_HOURS, ranges=replace(plan.ranges, cells=LONG_CELLS, period_s=LONG_PERIODS_S))
     return replace(plan, ranges=WIDER) if split == "wider" else plan
@@ -203,6 +208,17 @@ def load(folder: Path, split: str, packs: int | None = None) -> NDArray[np.void]
     if not found:
         raise LogError(f"holds no {split} packs", where=str(folder), mend="make them: python -m export reason corpus")
     return np.concatenate(found)
+
+
+LEAST_ANSWERED = 0.001
+
+
+def answered(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """(queries,): which questions LEAST_ANSWERED of the rows answer. Who learnt from hours alone must not ask a pack that has run for days about them."""
+    out = np.isfinite(rows["numbers"]).any(axis=2).mean(axis=0) >= LEAST_ANSWERED
+    some = rows["of_suspect"][:: max(len(rows) // 4000, 1)]
+    out[list(ABOUT_SUSPECT)] = np.isfinite(some).any(axis=(1, 3)).mean(axis=0) >= LEAST_ANSWERED
+    return np.asarray(out, dtype=bool)
 
 
 def weights(rows: NDArray[np.void]) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """``python -m export evaluate reason``: the student beside what it has to hold against, on packs that nothing was trained on or chosen by.
 
 Sets: held_out (the end of each hour), held_out_any (any instant of it), boundary (of held_out those whose fault departs from its healthy twin by a
-half to twice what makes it detectable), long (the end of 2.5 hours), pybamm.
+half to twice what makes it detectable), long (the end of 2.5 hours), days (the end of a day), pybamm.
 A method whose files are missing is left out, and said so.
 """
 
@@ -12,6 +12,7 @@ import json
 import pickle
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--runs", type=Path, default=RUNS)
     parser.add_argument("--model", default="reasoner", help="a model in models/, or a path that ends in .onnx")
     parser.add_argument("--packs", type=int, default=None, help="of the held-out packs at most so many")
-    parser.add_argument("--sets", nargs="+", default=["held_out", "held_out_any", "boundary", "long", "pybamm"])
+    parser.add_argument("--sets", nargs="+", default=["held_out", "held_out_any", "boundary", "long", "days", "pybamm"])
     parser.add_argument("--methods", nargs="+", default=None, help="some of them only")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", type=Path, default=None, nargs="?", const=DOC, help=f"write the tables there (default {DOC})")
@@ -80,6 +81,8 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], 
     out["oracle"] = network(args, "oracle.pt")
     out["oracle_fixed_8"] = network(args, "oracle.pt", fixed=True)
     out["student_fixed_8"] = fixed_student(args)
+    for name in ("cold", "longer", "grpo"):
+        out[f"teacher_{name}"] = teacher(args.runs / f"teacher_{name}.pt", args.runs / "bins.npy")
     out["transformer"] = transformer(args)
     out["trees_of_halves"] = halves(args)
     for name in ("trees", "trees_8"):
@@ -177,14 +180,36 @@ def fixed_student(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said
     return say
 
 
+def teacher(path: Path, bins: Path) -> Callable[[NDArray[np.void]], Said] | None:
+    """Mini-R1 itself, at no temperature: after the cold start, after as much more of it, after GRPO."""
+    if not path.is_file():
+        return None
+    import torch
+
+    from export.reason import teacher
+
+    model, centres, recipe = teacher.deepseek_v3(), np.load(bins).astype(np.float32), teacher.GrpoRecipe()
+    model.load_state_dict(torch.load(path, weights_only=True)["model"])
+
+    def say(rows: NDArray[np.void]) -> Said:
+        done = teacher.sample(model.eval(), rows, centres, recipe.commit, np.random.default_rng(0), temperature=0.0)
+        said = told(rows, done.chances[np.arange(len(rows)), done.length], consensus(rows)[0], CAP)
+        return replace(said, queries=done.length)
+
+    return say
+
+
 def transformer(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] | None:
     if not (args.runs / "transformer.pt").is_file():
         return None
+    import torch
+
     from export.reason import all_at_once, sft
 
     model = sft.read(args.runs / "transformer.pt")
+    asked = torch.load(args.runs / "transformer.pt", weights_only=True)["asked"].numpy()
     centres = np.load(args.runs / "bins.npy").astype(np.float32)
-    return lambda rows: told(rows, all_at_once.chances(model, rows, centres), consensus(rows)[0], len(all_at_once.ASKED))
+    return lambda rows: told(rows, all_at_once.chances(model, asked, rows, centres), consensus(rows)[0], len(asked))
 
 
 def run(args: argparse.Namespace) -> int:

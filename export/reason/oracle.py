@@ -19,8 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgebms.evidence.past import LEAST_SHARE
-from edgebms.evidence.queries import NUMBERS, QUERIES
+from edgebms.evidence.queries import NUMBERS
 from edgebms.reasoner.language import BINS, CAP, CAUSES, FIRST_BIN
 from export.reason import corpus
 from export.reason.asking import COUNT, Asking
@@ -29,13 +28,11 @@ from export.reason.trees import prompt
 
 Singles = NDArray[np.float32]
 PROMPT = 13
-UNSEEN = np.array([query.window_s * LEAST_SHARE > 3600.0 for query in QUERIES])
-"""Questions that an hour's history never answers: who learnt from hours must not ask them of a pack that has run for days."""
 
 
 @dataclass(frozen=True, slots=True)
 class OracleRecipe:
-    steps: int = 2500
+    steps: int = 4500
     batch: int = 112
     width: int = 320
     rate: float = 1.5e-3
@@ -45,11 +42,12 @@ class OracleRecipe:
 
 
 class Oracle(nn.Module):
-    """centres: as a student's bins. forward (n, width), the sum of what was told -> causes' logits (n, causes), promised falls (n, questions)
+    """centres: as a student's bins. asks (questions,): what it asks about, see ``corpus.answered``. forward (n, width), the sum of what was told -> causes' logits (n, causes), promised falls (n, questions)
     in nat."""
 
-    def __init__(self, centres: NDArray[np.floating[Any]], width: int, dropped: float = 0.1) -> None:
+    def __init__(self, centres: NDArray[np.floating[Any]], width: int, asks: NDArray[np.bool_], dropped: float = 0.1) -> None:
         super().__init__()
+        self.register_buffer("asks", torch.from_numpy(asks.copy()))
         self.register_buffer("centres", torch.from_numpy(np.asarray(centres, dtype=np.float32)))
         self.words = nn.Embedding(COUNT * NUMBERS * (BINS + 1), width)
         self.asked = nn.Embedding(COUNT, width)
@@ -119,7 +117,7 @@ def train(rows: NDArray[np.void], beliefs: Singles, centres: NDArray[np.floating
     """beliefs (n, causes): what to learn of each row, see ``beliefs.soft``. Goes on from ``kept`` where it was broken off."""
     torch.manual_seed(recipe.seed)
     torch.set_num_threads(1)
-    oracle = Oracle(centres, recipe.width, recipe.dropped)
+    oracle = Oracle(centres, recipe.width, corpus.answered(rows), recipe.dropped)
     optimiser = torch.optim.AdamW(oracle.parameters(), lr=recipe.rate, weight_decay=0.02)
     plan = torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.rate, total_steps=recipe.steps, pct_start=0.05)
     first = 0
@@ -195,7 +193,7 @@ def save(oracle: Oracle, recipe: OracleRecipe, path: Path, **more: object) -> No
 
 def read(path: Path) -> Oracle:
     state = torch.load(path, weights_only=True)
-    oracle = Oracle(state["oracle"]["centres"].numpy(), state["recipe"]["width"])
+    oracle = Oracle(state["oracle"]["centres"].numpy(), state["recipe"]["width"], state["oracle"]["asks"].numpy())
     oracle.load_state_dict(state["oracle"])
     return oracle.eval()
 
@@ -215,7 +213,7 @@ def roll_out(
 ) -> RollOut:
     """``cap`` questions to each row. fixed: these, in this order, in place of the oracle's own."""
     asking = Asking.of(rows)
-    slots = Slots(oracle, asking)
+    slots, asks = Slots(oracle, asking), oracle.asks.numpy()
     chances, promised = [], []
     for at in range(cap + 1):
         causes, falls = look(oracle, slots.x)
@@ -223,9 +221,9 @@ def roll_out(
         if at == cap:
             break
         may = asking.may_ask()
-        falls[:, UNSEEN] = -1.0
+        falls[:, ~asks] = -1.0
         promised.append(np.where(may, falls, -np.inf).astype(np.float32))
-        wanted = choose(falls, may & ~UNSEEN, epsilon, rng) if fixed is None else np.full(len(rows), fixed[at])
+        wanted = choose(falls, may & asks, epsilon, rng) if fixed is None else np.full(len(rows), fixed[at])
         asking.ask(wanted)
         slots.put(wanted, asking.answers[:, -1])
     return RollOut(asking, np.stack(chances, axis=1), np.stack(promised, axis=1))

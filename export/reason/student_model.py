@@ -24,7 +24,7 @@ from export import model_card
 from export.reason import corpus, glance, sft
 from export.reason.decoder_graph import decoder_graph
 from export.reason.judge import Figure, Said, ask_all, figures
-from export.reason.oracle import UNSEEN, Oracle
+from export.reason.oracle import Oracle
 from export.reason.sft import SftRecipe
 from export.reason.smooth import smoothed
 from export.reason.traces import inputs, targets
@@ -136,7 +136,7 @@ def ship(
     common: dict[str, Any] = {
         "kind": "reasoner",
         "vocabulary": VOCABULARY_HASH,
-        "unasked": [query.word for place, query in enumerate(QUERIES) if UNSEEN[place]],
+        "unasked": [query.word for place, query in enumerate(QUERIES) if not oracle.asks[place]],
         "bins": np.round(centres, 5).tolist(),
         "shape": asdict(shape),
         "data": {"plant_circuit": "episodes of this project's own circuit plant (hil/plant), Apache-2.0; no measured data"},

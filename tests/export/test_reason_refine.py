@@ -30,7 +30,7 @@ def test_falls_of_all_questions_are_those_of_each() -> None:
     rows["numbers"] = rng.normal(0, 2, rows["numbers"].shape)
     rows["of_suspect"] = rng.normal(0, 2, rows["of_suspect"].shape)
     centres = np.sort(rng.normal(0, 2, (len(QUERIES), 4, BINS)), axis=-1) + np.arange(BINS) * 1e-3
-    oracle = Oracle(centres, 32).eval()
+    oracle = Oracle(centres, 32, np.ones(len(QUERIES), dtype=bool)).eval()
     beliefs = torch.softmax(torch.randn(N, len(CAUSES)), dim=1)
     first = np.full(N, OUTLIERS[2])
 
