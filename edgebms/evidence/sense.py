@@ -20,7 +20,8 @@ def slopes_v(scale: Scale, voltage_v: Floats) -> Floats:
     soc = soc_of(scale, voltage_v)
     low, high = np.maximum(soc - HALF_SOC, scale.soc[0]), np.minimum(soc + HALF_SOC, scale.soc[-1])
     rise = np.interp(high, scale.soc, scale.ocv_v) - np.interp(low, scale.soc, scale.ocv_v)
-    return np.maximum(rise / np.maximum(high - low, 1e-6), LEAST_SLOPE_V)
+    slope: Floats = np.maximum(rise / np.maximum(high - low, 1e-6), LEAST_SLOPE_V)
+    return slope
 
 
 def through_zero(first: Floats, rate: Floats, values: Floats, squares: Floats) -> tuple[Floats, Floats, float]:
