@@ -143,9 +143,11 @@ models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on on
 PACKS ?= 12000
 models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=12000: hours on one core; goes on where it was broken off)
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
+	$(BIN)/python -m export reason corpus --split slow --packs $$(( $(PACKS) / 6 ))
 	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 6 ))
 	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
 	$(BIN)/python -m export reason corpus --split long --packs $$(( $(PACKS) / 20 ))
+	$(BIN)/python -m export reason corpus --split days --packs $$(( $(PACKS) / 20 ))
 	$(BIN)/python -m export reason beliefs
 	$(BIN)/python -m export reason oracle
 	$(BIN)/python -m export reason fixed

@@ -62,7 +62,7 @@ def add_parser(subparsers: Any) -> None:
         stage.add_argument("--corpus", type=Path, default=corpus.FOLDER, help="folder of the corpus")
         stage.add_argument("--runs", type=Path, default=RUNS, help="folder of what is between")
     for stage in (believed, oracle, trees, whole, student, taught):
-        stage.add_argument("--use", type=int, default=None, metavar="PACKS", help="train on the first so many packs only")
+        stage.add_argument("--use", type=int, default=None, metavar="PACKS", help="train on the first so many packs of a split only")
 
 
 def run_corpus(args: argparse.Namespace) -> int:
@@ -85,7 +85,7 @@ def run_beliefs(args: argparse.Namespace) -> int:
     need("sklearn")
     from export.reason import beliefs
 
-    beliefs.make(corpus.load(args.corpus, "train", args.use), args.runs / BELIEFS)
+    beliefs.make(corpus.training(args.corpus, args.use), args.runs / BELIEFS)
     return 0
 
 
@@ -95,7 +95,7 @@ def run_oracle(args: argparse.Namespace) -> int:
 
     recipe = oracle.OracleRecipe() if args.steps is None else oracle.OracleRecipe(steps=args.steps)
     more = refine.RefineRecipe() if args.steps is None else refine.RefineRecipe(steps=max(args.steps // 2, 10))
-    rows = corpus.load(args.corpus, "train", args.use)
+    rows = corpus.training(args.corpus, args.use)
     told = beliefs.soft(rows, args.runs / BELIEFS)
     knows = oracle.train(rows, told, centres_of(args), recipe, args.runs / "oracle_asked.pt")
     refine.refine(knows, rows, told, more, recipe, args.runs / "oracle.pt")
@@ -127,7 +127,7 @@ def run_trees(args: argparse.Namespace) -> int:
     need("sklearn")
     from export.reason import trees
 
-    rows = corpus.load(args.corpus, "train", args.use)
+    rows = corpus.training(args.corpus, args.use)
     sets = {"trees_8": fixed_of(args.runs), "trees": list(range(len(QUERIES)))}
     for name, queries in sets.items():
         model = trees.fit(rows, queries, trees.SETTINGS)
@@ -143,7 +143,7 @@ def run_transformer(args: argparse.Namespace) -> int:
     need("torch", "transformers", "sklearn")
     from export.reason import all_at_once, beliefs
 
-    rows = corpus.load(args.corpus, "train", args.use)
+    rows = corpus.training(args.corpus, args.use)
     told = beliefs.soft(rows, args.runs / BELIEFS)
     kept = args.runs / "transformer.pt"
     all_at_once.train(rows, told, centres_of(args).astype(np.float32), kept, args.steps or all_at_once.STEPS)
@@ -154,7 +154,7 @@ def run_student(args: argparse.Namespace) -> int:
     need("torch", "transformers")
     from export.reason import beliefs, oracle, sft, student_model
 
-    rows = corpus.load(args.corpus, "train", args.use)
+    rows = corpus.training(args.corpus, args.use)
     recipe = sft.SftRecipe(steps=args.steps or sft.SftRecipe().steps, seed=args.seed)
     centres = centres_of(args)
     knows = oracle.read(args.runs / "oracle.pt")
@@ -188,7 +188,7 @@ def centres_of(args: argparse.Namespace) -> Any:
     path = args.runs / "bins.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, traces.fitted_bins(corpus.load(args.corpus, "train", args.use)))
+        np.save(path, traces.fitted_bins(corpus.training(args.corpus, args.use)))
     return np.load(path)
 
 
@@ -198,7 +198,7 @@ def run_teacher(args: argparse.Namespace) -> int:
         return run_text_teacher(args)
     from export.reason import oracle, sft, teacher
 
-    rows = corpus.load(args.corpus, "train", args.use)
+    rows = corpus.training(args.corpus, args.use)
     centres = centres_of(args).astype(np.float32)
     knows = oracle.read(args.runs / "oracle.pt")
     cold = sft.SftRecipe(steps=args.steps or 1500, rate=1.5e-3)
@@ -235,7 +235,7 @@ def run_text_teacher(args: argparse.Namespace) -> int:
     """How well a language model interrogates, and how many of its traces could teach."""
     from export.reason import text_teacher
 
-    rows = corpus.load(args.corpus, "train", args.use)
+    rows = corpus.training(args.corpus, args.use)
     some = rows[np.random.default_rng(0).permutation(len(rows))[: args.traces]]
     _, tally = text_teacher.interviews(text_teacher.open_teacher(args.teacher), some)
     print(tally)

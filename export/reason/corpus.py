@@ -27,9 +27,9 @@ from hil.plant.episodes import Episode, Mix, Plan, run_batch
 from hil.plant.faults import FAULTS, LOOK_ALIKES
 
 FOLDER = Path("build") / "reason-corpus"
-SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75, "long": 76, "days": 77}
+SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75, "long": 76, "days": 77, "slow": 78}
 """validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it. pybamm: packs
-of the other simulator, a day each; reported, nothing is chosen on it either. long: of the circuit plant, 2.5 hours each; reported. days: of the circuit plant, a day each; reported."""
+of the other simulator, a day each; reported, nothing is chosen on it either. long: of the circuit plant, 2.5 hours each; reported. days: of the circuit plant, a day each; reported. slow: training too, see SLOW."""
 PYBAMM_PACKS = 8
 """Of a batch; PyBaMM simulates each faulty cell anew, in seconds."""
 TRAIN_CELLS = (16, 16, 24, 32, 48, 64, 88, 96, 96, 108, 144)
@@ -41,6 +41,13 @@ LONG_PERIODS_S = (5.0, 10.0)
 DAY_HOURS, DAY_EVERY = 24.0, 3
 """Of a day the last hour shows no onset at all, and what is asked of a day (``queries.OF_A_DAY``) is answered. It costs thirty times an hour."""
 DAY_CELLS = (16, 16, 24, 32)
+SLOW = (
+    "voltage_drift", "voltage_stuck", "voltage_tap", "probe_stuck", "probe_drift", "probe_open", "current_offset", "current_offset", "joint_loose",
+    "joint_loose", "cooling_failure", "cooling_blocked", "imbalance", "short_constant", "short_micro",
+)  # fmt: skip
+"""What a day shows and an hour does not: days of these alone are the split ``slow``, which training reads beside ``train``."""
+SLOW_CELLS = (16, 24, 32, 48, 64, 96)
+LARGER = (("joint_loose", 8.0), ("current_offset", 6.0))
 INSTANTS = 5
 FIRST_S = 300.0
 PACKS_A_BATCH = 1000
@@ -113,6 +120,12 @@ def plan_of(split: str, batch: int = 0) -> Plan:
         return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
     if split == "train":  # what is detectable is only reported
         plan = replace(plan, twins=False, ranges=replace(plan.ranges, cells=TRAIN_CELLS))
+    if split == "slow":
+        kinds = (*SLOW, *LOOK_ALIKES)
+        ranges = replace(plan.ranges, cells=SLOW_CELLS, period_s=(10.0,))
+        return replace(
+            plan, hours=DAY_HOURS, twins=False, ranges=ranges, mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=kinds), larger=LARGER
+        )
     if split == "days" or (split in ("train", "validation") and batch % LONG_EVERY == DAY_EVERY):
         return replace(plan, hours=DAY_HOURS, ranges=replace(plan.ranges, cells=DAY_CELLS, period_s=(10.0,)))
     if split == "long" or (split in ("train", "validation") and batch % LONG_EVERY == LONG_EVERY - 1):
@@ -211,6 +224,17 @@ def load(folder: Path, split: str, packs: int | None = None) -> NDArray[np.void]
 
 
 LEAST_ANSWERED = 0.001
+
+
+def training(folder: Path, packs: int | None = None) -> NDArray[np.void]:
+    """What networks and trees learn from: ``train`` (its first ``packs`` packs), and behind it ``slow`` where there is any. The slow packs'
+    numbers stand behind the others'. Raises LogError."""
+    rows = load(folder, "train", packs)
+    if not any((folder / "slow").glob("batch_*.npy")):
+        return rows
+    slow = load(folder, "slow", packs)
+    slow["number"] += int(rows["number"].max()) + 1
+    return np.concatenate((rows, slow))
 
 
 def answered(rows: NDArray[np.void]) -> NDArray[np.bool_]:

@@ -52,7 +52,8 @@ class Mix:
 class Plan:
     """What to run. period_s: between two snapshots, None = drawn. cycles: measured C-rates at 1 s, see ``loads.use``.
 
-    twins: False = no healthy twins, which halves the time; the packs are the same, but nobody judges what is detectable."""
+    twins: False = no healthy twins, which halves the time; the packs are the same, but nobody judges what is detectable.
+    larger: (kind, up to so many times its drawn size), log-uniform: what a corpus learns from may reach beyond what it is judged on."""
 
     seed: int
     hours: float = 1.0
@@ -61,6 +62,7 @@ class Plan:
     ranges: Ranges = field(default_factory=Ranges)
     cycles: tuple[Floats, ...] = field(default=(), repr=False)
     twins: bool = True
+    larger: tuple[tuple[str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,6 +169,9 @@ class Cast:
         if row is not None:
             probe_of = tuple(cell * shared.probes // shared.cells for cell in range(shared.cells))
             fault = draw_fault(rng, kind, shared.cells, probe_of, parallel, float(seconds))
+            most = dict(plan.larger).get(kind, 1.0)
+            if most > 1.0:
+                fault = replace(fault, size=fault.size * float(np.exp(rng.uniform(0.0, np.log(most)))))
             load = row.load
             pack = fitted(rng, pack, row.ambient_c, row.soc)
         day = None
