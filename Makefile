@@ -39,6 +39,8 @@ demo: $(RUNTIME) ## a 16-cell pack with a developing internal short, from frames
 demo-gateway: $(TESTING) ## the demo's log, as recorded, into a whole gateway over SLCAN and UDP, seen at every outlet (7 minutes)
 	$(BIN)/python -m pytest -q -m slow tests/journey/test_3_gateway.py
 
+# an environment that forbids bytecode would have each process that a test starts compile the runtime anew
+test: export PYTHONDONTWRITEBYTECODE :=
 test: $(TESTING) lint ## lint, types, import rules and the test suite (under 5 minutes)
 	$(BIN)/python -m pytest -n 3 --dist loadfile -m 'not slow' -q
 

@@ -18,6 +18,8 @@ from msgspec import Meta
 from edgebms.errors import ConfigError
 from edgebms.vocabulary import Action, Cause, Contactor, Mode, SiteKind
 
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""libyaml's where there is one: ten times faster, and nothing else differs."""
 SCHEMA: Literal["edgebms.scenario/1"] = "edgebms.scenario/1"
 Seconds = Annotated[float, Meta(ge=0, le=1e7)]
 Index = Annotated[int, Meta(ge=1, le=400)]
@@ -242,7 +244,7 @@ EVENT = re.compile(r"(?:start|runaway|propagation|opened|(?:fault|bus|gateway|mc
 def load(path: Path) -> Scenario:
     """The scenario in ``path``. Raises ConfigError: file, field and mend."""
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path), mend="name a readable YAML file") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:

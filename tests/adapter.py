@@ -71,7 +71,7 @@ class Adapter:
             while self.master >= 0 and select.select([self.master], [], [], 0)[0]:
                 self.said += os.read(self.master, 4096)
 
-    def wait_open(self, timeout_s=10.0):
+    def wait_open(self, timeout_s=30.0):
         """Until the host has opened the channel; what it said since the last time."""
         end_s = time.monotonic() + timeout_s
         while not self.said.endswith((b"L\r", b"O\r")):
@@ -128,8 +128,8 @@ class Manager:
         self.socket.bind(str(self.path))
         self.heard = []
 
-    def wait(self, text, timeout_s=15.0):
-        """The first message not yet seen with ``text`` in it."""
+    def wait(self, text, timeout_s=45.0):
+        """The first message not yet seen with ``text`` in it. A daemon takes a second of a core to start, and many may want the core."""
         end_s = time.monotonic() + timeout_s
         while True:
             self.socket.settimeout(max(0.01, end_s - time.monotonic()))
@@ -188,7 +188,11 @@ class Process:
             self.decisions.append(json.loads(line))
 
     def __enter__(self):
-        self.manager.wait("READY=1")
+        try:
+            self.manager.wait("READY=1")
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *error):
@@ -219,7 +223,7 @@ class Process:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def wait(self, predicate, timeout_s=10.0, since=0):
+    def wait(self, predicate, timeout_s=30.0, since=0):
         """The first decision from number ``since`` on that ``predicate`` holds of, and when it came."""
         end_s = time.monotonic() + timeout_s
         at = since

@@ -37,13 +37,23 @@ def free_port():
 
 class Broker:
     """mosquitto on a port of its own. more: lines of its configuration. lasting: it writes down at once what it holds, so that
-    sessions and retained messages outlive it."""
+    sessions and retained messages outlive it. beside: another port that ``more`` has it listen on."""
 
-    def __init__(self, folder: Path, more: str = "", *, anonymous: bool = True, port: int | None = None, lasting: bool = False):
+    def __init__(
+        self,
+        folder: Path,
+        more: str = "",
+        *,
+        anonymous: bool = True,
+        port: int | None = None,
+        lasting: bool = False,
+        beside: int | None = None,
+    ):
         need("mosquitto", "mosquitto")
         if lasting:
             more += f"\npersistence true\npersistence_location {folder}/\nautosave_interval 1\nautosave_on_changes true"
         self.folder, self.more, self.anonymous, self.port = folder, more, anonymous, port or free_port()
+        self.ports = (self.port,) if beside is None else (self.port, beside)
         self.process = None
         self.log = folder / f"mosquitto-{self.port}.log"
 
@@ -58,7 +68,8 @@ class Broker:
         while True:
             assert self.process.poll() is None, self.log.read_text()
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                for port in self.ports:
+                    socket.create_connection(("127.0.0.1", port), 1).close()
                 return self
             except OSError:
                 assert time.monotonic() < end_s, self.log.read_text()

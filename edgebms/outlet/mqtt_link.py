@@ -120,9 +120,7 @@ class Link:
             if self._answer is not None:
                 raise LinkLost(self._answer) from None
             if not self._answered and "answer" not in str(lost):
-                raise LinkLost(
-                    f"{lost} before the broker had answered: does it speak MQTT 5{'' if settings.tls else ', without TLS'}?"
-                ) from None
+                raise LinkLost(f"{lost} before the broker had answered: does it speak MQTT 5{unsaid(settings)}?") from None
             raise
         except (OSError, ValueError) as error:  # ValueError: a host name that is none
             self.drop()
@@ -187,6 +185,15 @@ class Link:
             raise TakenOver(sentence) if taken else LinkLost(sentence)
 
 
+def unsaid(settings: MqttOutlet) -> str:
+    """What a broker may want that closes without a word. TLS 1.3 refuses a missing certificate after the handshake, and the
+    refusal is lost where our own packet crossed it (RFC 8446, 4.4.2.4; the peer's kernel then resets the connection).
+    """
+    if not settings.tls:
+        return ", without TLS"
+    return "" if settings.cert_file else ", or does it want our certificate (cert_file)"
+
+
 def reason_of(error: Exception, settings: MqttOutlet) -> str:
     """Why no connection came about, for a person."""
     at = f"{settings.host}:{settings.port}"
@@ -198,7 +205,8 @@ def reason_of(error: Exception, settings: MqttOutlet) -> str:
     if isinstance(error, socket.gaierror):
         return f"{settings.host} cannot be found: {error.strerror}"
     if settings.tls and (isinstance(error, ConnectionResetError) or "handshake" in str(error)):
-        return f"no TLS with {at}: {error.strerror if isinstance(error, OSError) and error.strerror else 'no answer'} (is this a port without TLS?)"
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer"
+        return f"no TLS with {at}: {why} (is this a port without TLS{unsaid(settings)}?)"
     if isinstance(error, TimeoutError):
         return f"{at} does not answer"
     if isinstance(error, OSError) and error.filename is not None:

@@ -149,8 +149,16 @@ class Served:
             self._events.close()
 
     def _drain(self) -> None:
+        """One decision a turn of the loop: in between, clients are written to. After a pause of ours, what had piled up
+        would otherwise look like a client that does not read."""
         self._woken = False
-        while self._queue:
+        self._take()
+        if self._queue and not self._woken:
+            self._woken = True
+            self._events.call_soon(self._drain)
+
+    def _take(self) -> None:
+        if self._queue:
             decision, line = self._queue.popleft()
             self._taken_ns = self._now_ns()
             self._guarded(self._service.take, decision, line)
@@ -169,7 +177,8 @@ class Served:
             self._up()
             await self._listen()
             server.close()
-            self._drain()
+            while self._queue:
+                self._take()
             self._service.shut()
             if not self._closing.is_set():
                 self._down("is gone")

@@ -15,6 +15,7 @@ import sys
 import types
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -153,9 +154,16 @@ def cantools_database() -> Any:
         del sys.modules["cantools"]
 
 
+@lru_cache(maxsize=8)
+def _parsed(text: str) -> Any:
+    """Parsing takes a third of a second on a PC, and many packs have one DBC. Nobody changes what is returned."""
+    parser = cantools_database()
+    logging.getLogger("cantools").setLevel(logging.ERROR)  # what it warns of is refused below
+    return parser.load_string(text, database_format="dbc", strict=True)
+
+
 def load_dbc(path: Path, where: str) -> Any:
     """The cantools database of ``path``, strictly read. Raises ProfileError."""
-    parser = cantools_database()
     try:
         text = path.read_text(encoding="utf-8", errors="strict")
     except UnicodeDecodeError:
@@ -165,9 +173,8 @@ def load_dbc(path: Path, where: str) -> Any:
         raise ProfileError(
             f"DBC {path} cannot be read: {error.strerror}", where=where, mend="name a DBC file beside the profile or in the catalogue"
         ) from None
-    logging.getLogger("cantools").setLevel(logging.ERROR)  # what it warns of is refused below
     try:
-        database: Any = parser.load_string(text, database_format="dbc", strict=True)
+        database = _parsed(text)
     except Exception as error:  # cantools lets parser, value and type errors of many kinds through
         reason = " ".join(str(error).split()).removeprefix("DBC: ").strip('"') or type(error).__name__
         raise ProfileError(

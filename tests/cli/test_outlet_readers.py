@@ -80,7 +80,7 @@ def test_a_broker_is_read_with_the_gateways_own_tls_and_password(tmp_path):
     secret.write_text("s3cret\n")
     plain = free_port()
     more = f"certfile {certificate}\nkeyfile {key}\npassword_file {passwords}\nlistener {plain} 127.0.0.1\n"
-    with Broker(tmp_path, more, anonymous=False) as broker:
+    with Broker(tmp_path, more, anonymous=False, beside=plain) as broker:
         good = MqttOutlet(host="localhost", port=broker.port, ca_file=f"{tmp_path}/ca.pem", username="gateway", password_file=str(secret))
         sender = Client(CallbackAPIVersion.VERSION2)
         sender.username_pw_set("gateway", "s3cret")

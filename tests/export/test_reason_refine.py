@@ -5,22 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-pytest.importorskip("torch", reason="needs the export extra")
-
-import torch
-from torch import nn
-
 from edgebms.evidence.queries import OUTLIERS, QUERIES
 from edgebms.reasoner.language import BINS, CAUSES
-from export.reason.asking import Asking
 from export.reason.corpus import ROW
-from export.reason.oracle import Oracle, Slots
-from export.reason.refine import falls_of_all
 
 N = 6
 
 
 def test_falls_of_all_questions_are_those_of_each() -> None:
+    torch = pytest.importorskip("torch", reason="needs the export extra")  # seconds to import: not for all who collect this file
+    from export.reason.asking import Asking
+    from export.reason.oracle import Oracle, Slots
+    from export.reason.refine import falls_of_all
+
     rng = np.random.default_rng(8)
     torch.manual_seed(3)
     rows = np.zeros(N, dtype=ROW)
@@ -45,11 +42,11 @@ def test_falls_of_all_questions_are_those_of_each() -> None:
     fell, may = falls_of_all(oracle, asking, slots.x, beliefs)
     np.testing.assert_array_equal(may.numpy(), asking.may_ask())
     with torch.no_grad():
-        before = nn.functional.cross_entropy(oracle(slots.x)[0], beliefs, reduction="none")
+        before = torch.nn.functional.cross_entropy(oracle(slots.x)[0], beliefs, reduction="none")
         for query in (0, OUTLIERS[5], 40, len(QUERIES) - 1):
             asking, slots = begun()
             assert asking.may_ask()[:, query].all()
             asking.ask(np.full(N, query))
             slots.put(np.full(N, query), asking.answers[:, -1])
-            after = nn.functional.cross_entropy(oracle(slots.x)[0], beliefs, reduction="none")
+            after = torch.nn.functional.cross_entropy(oracle(slots.x)[0], beliefs, reduction="none")
             torch.testing.assert_close(fell[:, query], before - after, atol=1e-4, rtol=1e-4)

@@ -12,6 +12,8 @@ from firmware_bridge.advice import sign
 from firmware_bridge.codec import Message
 from firmware_bridge.codes import FRESHNESS_MAX, Action, FaultBit, McuState, Mode, Type, Verdict
 
+pytestmark = pytest.mark.timeout(600)  # the first one may have to install QEMU and the compiler
+
 OWN_CHARGE_DA, OWN_DISCHARGE_DA = 800, 1200
 WRAP = 1 << 32
 

@@ -100,8 +100,8 @@ def test_a_push_is_cheap():
     snapshots = [make_snapshot(96, 24, time_s=i * 0.1, seq=i) for i in range(500)]
     best = np.inf
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.thread_time()  # of this thread alone: others may have the core meanwhile
         for snapshot in snapshots:
             history.push(snapshot)
-        best = min(best, (time.perf_counter() - start) / len(snapshots))
+        best = min(best, (time.thread_time() - start) / len(snapshots))
     assert best < 100e-6  # 20 us on an idle x86 core; five times that for a busy one

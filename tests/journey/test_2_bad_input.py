@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from edgebms.cli.main import main
 
 GOOD = '[[pack]]\nname = "rack-1"\nprofile = "edgebms"\ncard = "lg_hg2"\ncells = 16\nprobes = 4\n'
 
@@ -14,6 +17,20 @@ def edgebms(tmp_path, *arguments):
     )
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return done
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, capfd):
+    """The same command without a process for each case: what it does not catch fails the test as it stands."""
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        code = main(arguments)
+        said = capfd.readouterr()
+        assert "Traceback" not in said.err + said.out, said.err
+        return SimpleNamespace(returncode=code, stdout=said.out, stderr=said.err)
+
+    return run
 
 
 def config_cases():
@@ -30,9 +47,9 @@ def config_cases():
 
 
 @pytest.mark.parametrize(("text", "says"), [pytest.param(text, says, id=name) for name, text, says in config_cases()])
-def test_a_bad_config_is_named_with_file_and_field(tmp_path, text, says):
+def test_a_bad_config_is_named_with_file_and_field(tmp_path, here, text, says):
     (tmp_path / "gateway.toml").write_text(text)
-    done = edgebms(tmp_path, "check", "-c", "gateway.toml")
+    done = here("check", "-c", "gateway.toml")
     assert done.returncode == 3, done.stderr
     assert "gateway.toml" in done.stderr and says in done.stderr
     assert done.stderr.count("\n") == 1
@@ -57,9 +74,9 @@ def test_a_config_that_is_not_there_or_not_text(tmp_path):
         (("probes = 4\n", 'probes = 4\n[students]\nstate = "absent.onnx"\n'), 7, "absent.onnx"),
     ],
 )
-def test_check_names_each_wrong_part_and_goes_on(tmp_path, change, code, says):
+def test_check_names_each_wrong_part_and_goes_on(tmp_path, here, change, code, says):
     (tmp_path / "gateway.toml").write_text(GOOD.replace(*change))
-    done = edgebms(tmp_path, "check", "-c", "gateway.toml")
+    done = here("check", "-c", "gateway.toml")
     assert done.returncode == code, done.stdout + done.stderr
     assert "WRONG" in done.stdout and says in done.stdout
 
@@ -75,10 +92,10 @@ def test_check_names_each_wrong_part_and_goes_on(tmp_path, change, code, says):
         ("noise.unknown", b"1 2 3"),
     ],
 )
-def test_a_log_that_is_noise_is_one_sentence(tmp_path, name, content):
+def test_a_log_that_is_noise_is_one_sentence(tmp_path, here, name, content):
     (tmp_path / "gateway.toml").write_text(GOOD)
     (tmp_path / name).write_bytes(content)
-    done = edgebms(tmp_path, "replay", name, "-c", "gateway.toml")
+    done = here("replay", name, "-c", "gateway.toml")
     assert done.returncode == 6, (done.returncode, done.stderr)
     assert name in done.stderr
 
