@@ -32,7 +32,7 @@ PROMPT = 13
 
 @dataclass(frozen=True, slots=True)
 class OracleRecipe:
-    steps: int = 4500
+    steps: int = 3500
     batch: int = 112
     width: int = 320
     rate: float = 1.5e-3

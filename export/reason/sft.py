@@ -32,7 +32,7 @@ Singles = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class SftRecipe:
-    steps: int = 3600
+    steps: int = 3000
     batch: int = 192
     rate: float = 2e-3
     query_weight: float = 0.3
