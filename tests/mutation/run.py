@@ -37,9 +37,9 @@ FOLDER = ROOT / "edgebms" / "guard"
 TESTS = ["tests/guard", "--ignore=tests/guard/test_guard_data.py"]  # long, and it looks at data
 SURVIVORS = Path(__file__).parent / "survivors.toml"
 SHORT_S = 50.0
-TESTS_S = 12.0
-"""A mutant is shown to the tests that reach it, up to so many seconds of them: the direct ones first, then those of
-the rows, each lot by its time. What only a long test sees is not seen."""
+TESTS_SHARE = 0.35
+"""A mutant is shown to the tests that reach it, up to this share of what all tests take on the machine as it is: the direct ones
+first, then those of the rows, each lot by its time. What only a long test sees is not seen."""
 KILLED, LIVES, TIMED_OUT = "killed", "lives", "timed out"
 
 
@@ -156,10 +156,10 @@ class Runner:
             tests = set().union(*lines.values()) if lines else set()
         else:
             tests = set().union(*(lines.get(line, set()) for line in range(mutant.first, mutant.last + 1)))
-        chosen, total_s = [], 0.0
+        chosen, total_s, most_s = [], 0.0, TESTS_SHARE * sum(baseline.seconds)
         for test in sorted(tests, key=lambda test: ("guard_rows" in self.items[test].nodeid, baseline.seconds[test])):
             total_s += baseline.seconds[test]
-            if total_s > TESTS_S:
+            if total_s > most_s:
                 break
             chosen.append(test)
         return chosen
