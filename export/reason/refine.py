@@ -1,7 +1,7 @@
 """The oracle's second stage: what each question would tell, learnt of all questions at once.
 
 A corpus row holds every answer, so at a prefix the fall that each question would bring is known of all of them, not only of the one that was asked. Learnt from
-the asked one alone, the promises of seldom asked questions stay noise, and the largest of 87 is a lucky one: behind the fourth question the
+the asked one alone, the promises of seldom asked questions stay noise, and the largest of so many is a lucky one: behind the fourth question the
 first stage asks for what tells nothing.
 """
 
