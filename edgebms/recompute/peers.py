@@ -68,10 +68,7 @@ def stood(values: Numbers, floor: float) -> tuple[Numbers, Numbers]:
     return apart, z
 
 
-def of_cells(family: str, rows: list[Row], scale: Scale, window_s: float) -> Table | None:
-    seen = read_cells(rows, scale, window_s)
-    if seen is None:
-        return None
+def against_others(family: str, seen: Cells, scale: Scale) -> Table | None:
     lines, one, f = seen.lines, seen.lines[0], scale.sensor_v
     unknown = [math.nan] * scale.cells
     rest = stood([line.at_rest for line in lines] if seen.loaded else unknown, f * math.hypot(0.5, one.floor_at_rest))
@@ -118,14 +115,6 @@ def of_cells(family: str, rows: list[Row], scale: Scale, window_s: float) -> Tab
         leak = stood([line.per_s * 3600.0 / per_soc for line in lines], f * one.floor_per_s * 3600.0 / per_soc)
         moved_on = stood([value / per_soc for value in change], f * math.hypot(math.sqrt(2.0 / third), one.floor_per_a * eased_a) / per_soc)
         return ranked(joined(soc, leak, moved_on), True)
-    if family in ("own_change", "voltage_dips"):
-        from edgebms.recompute.own import against_itself
-
-        return against_itself(family, seen, scale, window_s)
-    if family == "sense_offset":
-        from edgebms.recompute.sense import sense_offset
-
-        return sense_offset(seen, scale)
     assert family == "voltage_limits"
     pairs = []
     for column in seen.raw_v:

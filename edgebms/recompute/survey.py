@@ -6,8 +6,9 @@ import math
 
 from edgebms.evidence.past import Scale
 from edgebms.evidence.survey import SCORE, SURVEY
+from edgebms.recompute.cells import of_cells
 from edgebms.recompute.pack import of_pack
-from edgebms.recompute.peers import Pair, of_cells, of_probes
+from edgebms.recompute.peers import Pair, of_probes
 from edgebms.recompute.rows import Row
 from edgebms.vocabulary import Family
 

@@ -10,8 +10,9 @@ from edgebms.decision.types import Reasoning
 from edgebms.evidence.past import Scale
 from edgebms.evidence.queries import ANSWERS, QUERIES
 from edgebms.evidence.survey import SURVEY
+from edgebms.recompute.cells import of_cells
 from edgebms.recompute.pack import of_pack
-from edgebms.recompute.peers import Pair, Table, of_cells, of_probes
+from edgebms.recompute.peers import Pair, Table, of_probes
 from edgebms.recompute.rows import Rows
 from edgebms.recompute.survey import PROBE_FAMILIES, surveyed
 from edgebms.vocabulary import Family, Whom
