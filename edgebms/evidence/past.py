@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -117,10 +116,14 @@ def soc_of(scale: Scale, voltage_v: Floats | float) -> Floats:
 
 
 def slope_v(scale: Scale, voltage_v: float, least_v: float = 0.05) -> float:
-    """dOCV/dSOC at that voltage, V, over 4 % of SOC; at least ``least_v``: a plateau tells no SOC."""
-    if not math.isfinite(voltage_v):
-        return math.nan
-    soc = float(soc_of(scale, voltage_v))
-    low, high = max(soc - 0.02, float(scale.soc[0])), min(soc + 0.02, float(scale.soc[-1]))
-    rise = float(np.interp(high, scale.soc, scale.ocv_v) - np.interp(low, scale.soc, scale.ocv_v))
-    return max(rise / max(high - low, 1e-6), least_v)
+    """``slopes_v`` at one voltage."""
+    return float(slopes_v(scale, np.array([voltage_v]), least_v)[0])
+
+
+def slopes_v(scale: Scale, voltage_v: Floats, least_v: float = 0.05) -> Floats:
+    """dOCV/dSOC at each of the voltages (t,), V, over 4 % of SOC; at least ``least_v``: a plateau tells no SOC. NaN stays NaN."""
+    soc = soc_of(scale, voltage_v)
+    low, high = np.maximum(soc - 0.02, scale.soc[0]), np.minimum(soc + 0.02, scale.soc[-1])
+    rise = np.interp(high, scale.soc, scale.ocv_v) - np.interp(low, scale.soc, scale.ocv_v)
+    slope: Floats = np.maximum(rise / np.maximum(high - low, 1e-6), least_v)
+    return slope

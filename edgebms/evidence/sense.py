@@ -6,22 +6,9 @@ import numpy as np
 
 from edgebms.evidence.cells import OFFSET_SHARE, SWING_C, moments, spread
 from edgebms.evidence.own import NOISE_SHARE
-from edgebms.evidence.past import LEAST_ROWS, Past, Scale, soc_of
+from edgebms.evidence.past import LEAST_ROWS, Past, slopes_v
 from edgebms.evidence.profile import Profile, profile
 from edgebms.evidence.robust import Floats, median, standing
-
-HALF_SOC = 0.02
-LEAST_SLOPE_V = 0.05
-"""A plateau tells no SOC: as in ``past.slope_v``."""
-
-
-def slopes_v(scale: Scale, voltage_v: Floats) -> Floats:
-    """dOCV/dSOC at each of the voltages (t,), V, over 4 % of SOC, at least LEAST_SLOPE_V."""
-    soc = soc_of(scale, voltage_v)
-    low, high = np.maximum(soc - HALF_SOC, scale.soc[0]), np.minimum(soc + HALF_SOC, scale.soc[-1])
-    rise = np.interp(high, scale.soc, scale.ocv_v) - np.interp(low, scale.soc, scale.ocv_v)
-    slope: Floats = np.maximum(rise / np.maximum(high - low, 1e-6), LEAST_SLOPE_V)
-    return slope
 
 
 def through_zero(first: Floats, rate: Floats, values: Floats, squares: Floats) -> tuple[Floats, Floats, float]:
