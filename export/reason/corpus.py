@@ -45,7 +45,7 @@ SLOW = (
     "voltage_drift", "voltage_stuck", "voltage_tap", "probe_stuck", "probe_drift", "probe_open", "current_offset", "current_offset", "joint_loose",
     "joint_loose", "cooling_failure", "cooling_blocked", "imbalance", "short_constant", "short_micro",
 )  # fmt: skip
-"""What a day shows and an hour does not: days of these alone are the split ``slow``, which training reads beside ``train``."""
+"""Faults that a day shows and an hour does not: days with these, beside healthy ones, are the split ``slow``, which training reads behind ``train``."""
 SLOW_CELLS = (16, 24, 32, 48, 64, 96)
 LARGER = (("joint_loose", 8.0), ("current_offset", 6.0))
 INSTANTS = 5
