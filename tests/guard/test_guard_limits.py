@@ -59,6 +59,12 @@ def test_a_row_with_its_numbers_in_place():
     )
 
 
+def test_a_row_that_was_read_cannot_be_changed():
+    row = load_limits("default", make_card(), make_pack())[0]
+    with pytest.raises(AttributeError):
+        row.limit = 0.0
+
+
 def test_limits_come_from_the_card():
     rows = parse(DEFAULT)
     assert rows["cell_over_voltage"].limit == pytest.approx(4.22)

@@ -4,8 +4,8 @@
     python tests/mutation/run.py --short    a sample drawn by --seed, for some ninety seconds
 
 The tests are collected once; each mutant is put into a forked child, which runs the tests that reach the
-mutated statement, until one fails. A mutant that lives must stand in survivors.toml
-with its reason; a survivor listed there that dies, or is no longer made, fails the full run.
+mutated statement, until one fails. A mutant that lives must stand in survivors.toml with its reason: one that does not is shown
+to every test that reaches it before it is told. A survivor listed there that dies, or is no longer made, fails the full run.
 """
 
 from __future__ import annotations
@@ -121,8 +121,8 @@ class Runner:
 
     def _run_all(self, wanted: list[Mutant], baseline: Baseline, deadline: float) -> dict[str, str]:
         outcome: dict[str, str] = {}
-        running: dict[int, tuple[Mutant, float]] = {}
-        waiting = list(reversed(wanted))
+        running: dict[int, tuple[Mutant, float, bool]] = {}
+        waiting, explained = list(reversed(wanted)), survivors()
         while waiting or running:
             while waiting and len(running) < self.options.jobs and time.monotonic() < deadline:
                 mutant = waiting.pop()
@@ -130,12 +130,17 @@ class Runner:
                 if not tests:
                     outcome[mutant.id] = LIVES
                     continue
-                limit_s = 30 + 10 * sum(baseline.seconds[test] for test in tests)
-                running[self._fork(mutant, tests)] = (mutant, time.monotonic() + limit_s)
+                running[self._fork(mutant, tests)] = (mutant, time.monotonic() + limit_s(tests, baseline), False)
             if time.monotonic() >= deadline:
                 waiting.clear()
-            for child, (mutant, until) in list(running.items()):
+            for child, (mutant, until, shown_all) in list(running.items()):
                 done, status = os.waitpid(child, os.WNOHANG)
+                if done and os.waitstatus_to_exitcode(status) == 0 and mutant.id not in explained and not shown_all:
+                    # which tests fit its share hangs on the machine
+                    tests = self._tests_of(mutant, baseline, share=1.0)
+                    running[self._fork(mutant, tests)] = (mutant, time.monotonic() + limit_s(tests, baseline), True)
+                    del running[child]
+                    continue
                 if done:
                     outcome[mutant.id] = LIVES if os.waitstatus_to_exitcode(status) == 0 else KILLED
                 elif time.monotonic() > until:
@@ -150,13 +155,13 @@ class Runner:
             time.sleep(0.002)
         return outcome
 
-    def _tests_of(self, mutant: Mutant, baseline: Baseline) -> list[int]:
+    def _tests_of(self, mutant: Mutant, baseline: Baseline, share: float = TESTS_SHARE) -> list[int]:
         lines = baseline.reach.get(mutant.module, {})
         if mutant.at_import:
             tests = set().union(*lines.values()) if lines else set()
         else:
             tests = set().union(*(lines.get(line, set()) for line in range(mutant.first, mutant.last + 1)))
-        chosen, total_s, most_s = [], 0.0, TESTS_SHARE * sum(baseline.seconds)
+        chosen, total_s, most_s = [], 0.0, share * sum(baseline.seconds)
         for test in sorted(tests, key=lambda test: ("guard_rows" in self.items[test].nodeid, baseline.seconds[test])):
             total_s += baseline.seconds[test]
             if total_s > most_s:
@@ -187,11 +192,11 @@ class Runner:
     # ---- the outcome
 
     def _report(self, wanted: list[Mutant], outcome: dict[str, str], started: float) -> bool:
-        listed = {entry["id"]: entry["reason"] for entry in tomllib.loads(SURVIVORS.read_text(encoding="utf-8")).get("survivor", [])}
+        listed = survivors()
         lives = {name for name, what in outcome.items() if what == LIVES}
-        unexplained = sorted(lives - listed.keys())
+        unexplained = sorted(lives - listed)
         full = not (self.options.short or self.options.module or self.options.ids)
-        stale = sorted(listed.keys() - lives) if full else sorted(name for name in listed if outcome.get(name, LIVES) != LIVES)
+        stale = sorted(listed - lives) if full else sorted(name for name in listed if outcome.get(name, LIVES) != LIVES)
         made = {mutant.id for mutant in wanted}
         for name in unexplained:
             print(f"lives, not explained in {SURVIVORS.name}:\n  {name}")
@@ -200,11 +205,21 @@ class Runner:
         killed = sum(what != LIVES for what in outcome.values())
         print(
             f"mutation: {len(outcome)} of {len(wanted)} mutants run, {killed} killed, {len(lives)} live "
-            f"({len(lives & listed.keys())} explained), {time.monotonic() - started:.0f} s"
+            f"({len(lives & listed)} explained), {time.monotonic() - started:.0f} s"
         )
         if self.options.write:
             Path(self.options.write).write_text(json.dumps(sorted(unexplained), indent=1))
-        return bool(unexplained or stale)
+        return bool(unexplained or (stale and full))
+
+
+def survivors() -> set[str]:
+    """The ids that the list explains."""
+    return {entry["id"] for entry in tomllib.loads(SURVIVORS.read_text(encoding="utf-8")).get("survivor", [])}
+
+
+def limit_s(tests: list[int], baseline: Baseline) -> float:
+    """How long a mutant may take."""
+    return 30 + 10 * sum(baseline.seconds[test] for test in tests)
 
 
 def put_in(mutant: Mutant) -> None:
