@@ -25,7 +25,7 @@ from edgebms.worker import Ask, Late, never
 
 
 class Pipeline:
-    """history -> guard -> estimator -> (reasoner) -> decision, for one pack."""
+    """guard -> estimator -> (reasoner, over the history) -> decision, for one pack."""
 
     def __init__(self, history: History, guard: Guard, estimator: Estimator, arbiter: Arbiter, reasoner: Reasoner | None = None) -> None:
         self.history = history
@@ -37,10 +37,10 @@ class Pipeline:
     def step(self, snapshot: Snapshot, now_ns: int, utc_ns: int | None = None, faults: tuple[GatewayFault, ...] = ()) -> Decision:
         """The guard has spoken before any student starts; a student's failure is a status, not an error.
 
+        The reasoner reads the history as it stood before this snapshot: what it is likely to ask was worked out in ``settle``.
         faults: what is wrong with the gateway itself.
         """
-        self.history.push(snapshot)
-        findings = self.guard.step(snapshot, self.history, now_ns)
+        findings = self.guard.step(snapshot, now_ns)
         state = self.estimator.step(snapshot, now_ns)
         if faults:
             findings += tuple(finding_of(fault) for fault in faults if fault.level > Level.NONE)
@@ -48,6 +48,7 @@ class Pipeline:
         if self.reasoner is not None:
             status, verdict = self.reasoner.step(self.history, snapshot.time_ns)
         decision = self.arbiter.decide(snapshot, findings, state, verdict, status, now_ns, utc_ns)
+        self.history.push(snapshot)
         return with_warnings(decision, faults) if faults else decision
 
     def take(self, order: Order, now_ns: int) -> Outcome | None:

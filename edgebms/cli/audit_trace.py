@@ -110,12 +110,12 @@ class Watch:
     def step(self, snapshot: Snapshot, now_ns: int, utc_ns: int | None = None, faults: tuple[GatewayFault, ...] = ()) -> Decision:
         from edgebms.recompute.trace import faults as differences
 
-        self._rows.add(snapshot)
         decision = self._told.pop(snapshot.seq, None)
         if decision is not None and decision.reasoning is not None:
             self.checked += len(decision.reasoning.trace)
             found = differences(decision.reasoning, self._rows, self._scale)
             self.wrong += [f"{snapshot.pack} seq {snapshot.seq}: {line}" for line in found]
+        self._rows.add(snapshot)
         return self._pipeline.step(snapshot, now_ns, utc_ns, faults)
 
     def settle(self, now_ns: int) -> None:

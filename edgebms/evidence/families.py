@@ -46,3 +46,12 @@ def measured_profile(past: Past, family: Family, window_s: float) -> Profile | N
         past.worked[key] = PROFILES[family](past, window_s)
     found: Profile | None = past.worked[key]
     return found
+
+
+def measured_pack(past: Past, family: Family, window_s: float) -> packs.Numbers | None:
+    """The measure of the pack as a whole; worked out once an instant."""
+    key = (family, window_s)
+    if key not in past.worked:
+        past.worked[key] = PACK[family](past, window_s)
+    found: packs.Numbers | None = past.worked[key]
+    return found

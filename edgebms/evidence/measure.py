@@ -1,4 +1,4 @@
-"""``measure(query, past, suspect)``: one question put to the pack, answered with a bundle of numbers."""
+"""``measure(query, past, suspect)``: one question put to the pack, answered with a bundle of numbers, worked out once an instant."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebms.evidence.families import PACK, measured_profile
+from edgebms.evidence.families import measured_pack, measured_profile
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import NUMBERS, Query
 from edgebms.evidence.survey import SURVEY, survey
 from edgebms.vocabulary import Whom
 
 Floats = NDArray[np.float64]
+OF_SUSPECT = (Whom.SUSPECT, Whom.NEIGHBOURS)
 
 
 class Bundle(NamedTuple):
@@ -28,8 +29,17 @@ class Bundle(NamedTuple):
 
 def measure(query: Query, past: Past, suspect: int = -1) -> Bundle:
     """Answer ``query``. suspect: 0-based cell that the trace's latest outlier named, -1 = none yet: then what needs one is unknown."""
+    about = suspect if query.whom in OF_SUSPECT else -1
+    key = (query, about)
+    if key not in past.worked:
+        past.worked[key] = _measured(query, past, about)
+    found: Bundle = past.worked[key]
+    return found
+
+
+def _measured(query: Query, past: Past, suspect: int) -> Bundle:
     if query.whom is Whom.PACK:
-        answer = survey(query.family, past, query.window_s) if query.family in SURVEY else PACK[query.family](past, query.window_s)
+        answer = survey(query.family, past, query.window_s) if query.family in SURVEY else measured_pack(past, query.family, query.window_s)
         return unknown(query) if answer is None else Bundle(query, -1, *answer)
     found = measured_profile(past, query.family, query.window_s)
     if found is None:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from edgebms.evidence.families import PACK, measured_profile
+from edgebms.evidence.families import PACK, measured_pack, measured_profile
 from edgebms.evidence.packs import Numbers, numbers
 from edgebms.evidence.past import Past
 from edgebms.evidence.robust import Floats
@@ -48,10 +48,7 @@ def survey(family: Family, past: Past, window_s: float) -> Numbers | None:
 def largest(past: Past, family: Family, number: int, window_s: float) -> float:
     """NaN = unknown."""
     if family in PACK:
-        key = ("survey", family, window_s)
-        if key not in past.worked:
-            past.worked[key] = PACK[family](past, window_s)
-        answer: Numbers | None = past.worked[key]
+        answer = measured_pack(past, family, window_s)
         return math.nan if answer is None else float(answer[1][number])
     found = measured_profile(past, family, window_s)
     if found is None:

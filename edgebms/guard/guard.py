@@ -20,7 +20,6 @@ from edgebms.guard.plausibility import BROADCASTS, Plausibility
 from edgebms.guard.quantities import QUANTITIES, SAMPLED
 from edgebms.guard.runaway import Runaway
 from edgebms.guard.shorts import Shorts
-from edgebms.history.history import History
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import Cause, Level
 
@@ -32,7 +31,7 @@ BLIND_IN_ALERT = "blind_in_alert_s"
 
 
 class Guard:
-    """One pack's guard. ``step`` each snapshot once, after it was pushed into the history."""
+    """One pack's guard. ``step`` each snapshot once."""
 
     def __init__(self, card: CellCard, pack: PackConfig, rows: tuple[LimitRow, ...]) -> None:
         places = {"cell": pack.cells + BROADCASTS, "probe": pack.probes + BROADCASTS, "pack": 1}
@@ -51,8 +50,8 @@ class Guard:
         self._valid = False
         self._alert_before_blind = False
 
-    def step(self, snapshot: Snapshot, history: History, now_ns: int) -> tuple[Finding, ...]:  # noqa: ARG002
-        """What stands after this snapshot, in the rows' order. history: the pack's, this snapshot in it."""
+    def step(self, snapshot: Snapshot, now_ns: int) -> tuple[Finding, ...]:
+        """What stands after this snapshot, in the rows' order."""
         if self._first_ns is None:
             self._first_ns = now_ns
         self._valid = self._valid or (snapshot.complete and snapshot.watched)

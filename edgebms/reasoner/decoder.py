@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -125,9 +126,9 @@ def commits(
 def softmax(logits: Singles) -> Floats:
     """Probabilities; even ones where nothing is finite."""
     known = logits.astype(float)
-    top = known.max()
-    if not np.isfinite(top):
+    top = float(np.maximum.reduce(known))
+    if not math.isfinite(top):
         return np.full(len(known), 1.0 / len(known))
-    weights = np.exp(known - top)
-    chances: Floats = weights / weights.sum()
+    chances: Floats = np.exp(known - top)
+    chances /= np.add.reduce(chances)
     return chances

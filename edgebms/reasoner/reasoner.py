@@ -6,9 +6,9 @@ import math
 from typing import Any
 
 from edgebms.evidence.baseline import WATCHED, Baseline
-from edgebms.evidence.measure import Bundle
+from edgebms.evidence.measure import Bundle, measure
 from edgebms.evidence.past import Past, Scale
-from edgebms.evidence.queries import ANSWERS
+from edgebms.evidence.queries import ANSWERS, QUERIES
 from edgebms.history.history import History
 from edgebms.reasoner.decoder import Interrogation, interrogate
 from edgebms.reasoner.glance import Glance, Heard, glance
@@ -25,10 +25,12 @@ AGREE = 2
 STALE_S = 60.0
 """A verdict older than this agrees with nothing."""
 DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
+FULL = -1
 
 
 class Reasoner:
-    """``step`` after each snapshot; no clock, no I/O. ask: runs the student, inline or bounded by the deadline.
+    """``step`` for each snapshot, ``settle`` once its decision has left; no clock, no I/O. ask: runs the student, inline or bounded by
+    the deadline.
 
     late: whether time is up for the snapshot received at that instant, ns (never in replay): then no more is asked.
     """
@@ -43,15 +45,20 @@ class Reasoner:
         self._named: tuple[Cause, int] | None = None
         self._agreed = 0
         self._spoke_ns = 0
+        self._stepped_ns, self._every_ns = 0, 0
+        self._ready: Past | None = None
+        self._usual: dict[int, tuple[int, ...]] = {}
+        """Places in QUERIES of what was asked last, by how many answers stood before; FULL = in a full interrogation."""
 
     def step(self, history: History, time_ns: int) -> tuple[ReasonerStatus, Verdict | None]:
-        """(OK, verdict) where one was due and came; else why there is none."""
+        """(OK, verdict) where one was due and came; else why there is none. history: up to the snapshot before this one, as it stood in
+        ``settle``."""
+        ready, self._ready = self._ready, None
+        self._every_ns, self._stepped_ns = time_ns - self._stepped_ns, time_ns
         if time_ns < self._due_ns:
             return ReasonerStatus.SKIPPED, None
-        past = Past.of(history, self._scale)
-        suspicious, before = self._suspicious, self._heard
-        if time_ns - self._heard_ns > STALE_S * 1e9:
-            before = ()
+        past = Past.of(history, self._scale) if ready is None else ready
+        suspicious, before = self._suspicious, self._before(time_ns)
 
         def work() -> tuple[Glance, bool]:
             if not suspicious:
@@ -66,6 +73,8 @@ class Reasoner:
             self._due_ns = time_ns + round(SUSPICIOUS_S * 1e9)
             return status, None
         (found, heard, calm), borne_out = result
+        already = 0 if suspicious else len(before)
+        self._usual[FULL if suspicious else already] = tuple(place for place, _ in found.trace.asked[already:])
         verdict = self._conclude(found, borne_out, time_ns)
         if not before:
             self._heard_ns = time_ns
@@ -74,9 +83,25 @@ class Reasoner:
         return status, verdict
 
     def settle(self, history: History, time_ns: int) -> None:
-        """What may wait until the decision has left: the pack's slow history learns from a pack that looks healthy."""
+        """What may wait until the decision has left: the pack's slow history learns from a pack that looks healthy, and where the next snapshot
+        will be asked about, what was asked last time is worked out."""
+        past = Past.of(history, self._scale)
         if not self._suspicious:
-            self.baseline.learn(Past.of(history, self._scale), time_ns / 1e9)
+            self.baseline.learn(past, time_ns / 1e9)
+        if time_ns + self._every_ns < self._due_ns:
+            return
+        usual = self._usual.get(FULL if self._suspicious else len(self._before(time_ns)), ())
+
+        def work() -> None:
+            for place in usual:
+                measure(QUERIES[place], past)
+
+        if usual and self._ask(work, time_ns)[0] is ReasonerStatus.OK:
+            self._ready = past
+
+    def _before(self, time_ns: int) -> tuple[Heard, ...]:
+        """The answers of the last glances, () = too old."""
+        return self._heard if time_ns - self._heard_ns <= STALE_S * 1e9 else ()
 
     def _conclude(self, found: Interrogation, borne_out: bool, time_ns: int) -> Verdict:
         trace, card = found.trace, self._student.card
@@ -124,7 +149,7 @@ def asked(bundle: Bundle) -> Asked:
         cell=bundle.cell,
         window_s=query.window_s,
         observed=tuple(
-            Observed(number.name, float(value), number.unit, float(relative))
-            for number, value, relative in zip(ANSWERS[query.family], bundle.values, bundle.relatives, strict=True)
+            Observed(number.name, value, number.unit, relative)
+            for number, value, relative in zip(ANSWERS[query.family], bundle.values.tolist(), bundle.relatives.tolist(), strict=True)
         ),
     )

@@ -26,7 +26,8 @@ KNOWN = {(f"{query.family}_of_{query.whom}", query.window_s): query for query in
 
 
 def faults(reasoning: Reasoning, rows: Rows, scale: Scale) -> Iterator[str]:
-    """What in ``reasoning`` is not so; nothing = all observations are as the log has it. rows: up to the decision's snapshot."""
+    """What in ``reasoning`` is not so; nothing = all observations are as the log has it. rows: up to the snapshot before the
+    decision's: what a reasoner reads."""
     suspect, named = -1, set()
     for number, told in enumerate(reasoning.trace, 1):
         where = f"question {number} ({told.query})"

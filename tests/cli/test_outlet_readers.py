@@ -8,7 +8,7 @@ import time
 
 import msgspec
 import pytest
-from broker import Broker, free_port, make_ca, make_certificate
+from broker import Broker, free_port, make_ca, make_certificate, need
 from lines import pack
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
@@ -75,6 +75,7 @@ def test_a_broker_is_read_with_the_gateways_own_tls_and_password(tmp_path):
     certificate, key = make_certificate(tmp_path, "broker")
     make_ca(tmp_path, "other")
     passwords, secret = tmp_path / "passwords", tmp_path / "secret"
+    need("mosquitto_passwd", "mosquitto")
     subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "gateway", "s3cret"], check=True)
     passwords.chmod(0o644)
     secret.write_text("s3cret\n")

@@ -12,7 +12,6 @@ from edgebms.config import PackConfig
 from edgebms.guard.finding import Finding
 from edgebms.guard.guard import Guard
 from edgebms.guard.limits import LimitRow, load_limits
-from edgebms.history.history import History
 from edgebms.telemetry.snapshot import Snapshot
 
 LIMITS = CardLimits(
@@ -40,7 +39,7 @@ def make_pack(cells: int = 16, probes: int = 4, **other: Any) -> PackConfig:
 
 
 class Guarded:
-    """A guard with its history; ``show`` gives it a snapshot and returns what stands."""
+    """A guard; ``show`` gives it a snapshot and returns what stands."""
 
     def __init__(
         self,
@@ -57,14 +56,12 @@ class Guarded:
         self.pack = pack or make_pack(cells, probes)
         self.rows = load_limits(limits, self.card, self.pack) if rows is None else rows
         self.guard = Guard(self.card, self.pack, self.rows)
-        self.history = History(self.pack.cells, self.pack.probes)
         self.period_s = period_s
         self.time_s = 100.0
         self.seq = 0
 
     def give(self, snapshot: Snapshot) -> tuple[Finding, ...]:
-        self.history.push(snapshot)
-        return self.guard.step(snapshot, self.history, snapshot.time_ns)
+        return self.guard.step(snapshot, snapshot.time_ns)
 
     def show(self, **values: Any) -> tuple[Finding, ...]:
         """One snapshot, ``period_s`` after the last one."""

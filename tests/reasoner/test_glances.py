@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
+import pytest
 from random_student import save_student
 from test_recompute import PACK, snapshots
 
 from edgebms.assembly import build_lines
 from edgebms.config import Config, Students
 from edgebms.decision.types import Reasoning
+from edgebms.evidence import families
 from edgebms.evidence.past import Scale
 from edgebms.reasoner.glance import A_TICK
 from edgebms.reasoner.language import CAP
@@ -20,18 +22,18 @@ from edgebms.recompute.trace import faults
 from edgebms.worker import ask_inline
 
 
-def spoken(student: Path, count: int = 60, hold: int = 300) -> list[tuple[float, Reasoning, list[str]]]:
+def spoken(student: Path, count: int = 60, hold: int = 300, settle: bool = False) -> list[tuple[float, Reasoning, list[str]]]:
     """(seconds, what was said, what the audit finds wrong with it) behind ``hold`` snapshots in which nobody was asked."""
     line = build_lines(Config(pack=(PACK,), students=Students(state="", reasoner=str(student))), ask_inline)["pack"]
     scale, rows, out = Scale.of(line.card, PACK), Rows(), []
     for snapshot in snapshots(hold + count, 1.0, 0.0):
-        rows.add(snapshot)
         if len(out) == 0 and snapshot.seq < hold:
             line.pipeline.history.push(snapshot)
-            continue
-        said = line.pipeline.step(snapshot, snapshot.time_ns, None).reasoning
-        if said is not None:
+        elif (said := line.pipeline.step(snapshot, snapshot.time_ns, None).reasoning) is not None:
             out.append((snapshot.time_ns / 1e9, said, list(faults(said, rows, scale))))
+        if settle:
+            line.pipeline.settle(snapshot.time_ns)
+        rows.add(snapshot)
     return out
 
 
@@ -53,3 +55,27 @@ def test_what_does_not_look_healthy_is_interrogated_in_full(tmp_path: Path) -> N
     assert next_s - first_s == SUSPICIOUS_S
     assert len(full.trace) == CAP
     assert wrong == []
+
+
+@pytest.mark.parametrize("suspicion", [0.0, 1.0])
+def test_what_is_worked_out_between_decisions_changes_none(tmp_path: Path, suspicion: float) -> None:
+    student = save_student(tmp_path, 2, commit=1.0, glance=1.0, suspicion=suspicion)
+    assert spoken(student, settle=True) == spoken(student)
+
+
+def test_what_was_asked_last_time_is_there_before_it_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The decision of a pack under interrogation waits for the student alone."""
+    line = build_lines(
+        Config(pack=(PACK,), students=Students(state="", reasoner=str(save_student(tmp_path, 2, commit=1.0, suspicion=1.0)))), ask_inline
+    )["pack"]
+    asked: list[object] = []
+    worked_out = 0
+    for module in (families.cells, families.own, families.packs):
+        monkeypatch.setattr(module, "spread", lambda *told, own=module.spread: asked.append(told) or own(*told))
+    for snapshot in snapshots(400, 1.0, 0.0):
+        asked.clear()
+        line.pipeline.step(snapshot, snapshot.time_ns, None)
+        assert not asked or snapshot.seq < 390
+        line.pipeline.settle(snapshot.time_ns)
+        worked_out += len(asked)
+    assert worked_out > 100
