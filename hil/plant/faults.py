@@ -131,7 +131,7 @@ FAULTS: dict[str, Kind] = {
 LOOK_ALIKES: dict[str, Kind] = {
     "balancing": Kind(C.HEALTHY, balance, "pack", "A", (0.05, 0.2), per_parallel=-0.5, mimics="short_constant"),
     "cold_fast_charge": Kind(
-        C.HEALTHY, nothing, "pack", "1", (0.0, 0.0), load="fast_charge", ambient_c=(-4.0, 10.0), soc=(0.2, 0.5), mimics="plating", onset_0=True,
+        C.HEALTHY, nothing, "pack", "1", (0.0, 0.0), load="fast_charge", ambient_c=(2.0, 10.0), soc=(0.2, 0.5), mimics="plating", onset_0=True,
         cold_charge=True,
     ),
     "weak_cell": Kind(C.HEALTHY, weak_cell, "cell", "1", (0.85, 0.95), mimics="imbalance", onset_0=True),
