@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 _CAUSES = slice(CAUSE_TOKENS[0], CAUSE_TOKENS[-1] + 1)
 _ASKS = slice(FIRST_QUERY, FIRST_QUERY + len(QUERIES))
 _NAMES = np.array([query.whom is Whom.OUTLIER for query in QUERIES])
+_ONLY = np.eye(len(QUERIES), dtype=bool)
+_NOBODY = np.zeros(len(QUERIES), dtype=bool)
 LEAST = np.float32(-np.inf)
 HEALTHY = 0
 """Place of healthy among the causes."""
@@ -67,16 +69,26 @@ def interrogate(
         place = wanted(logits, may_ask)
         ask_logit = float(logits[FIRST_QUERY + place])
         done = commits(student, float(logits[_CAUSES].max()), ask_logit, float(chances[likely]), likely, len(bundles), suspicious)
-        # what has a cell is not said of nobody: the last question is one that names a cell
-        nobody = trace.suspect < 0 and CAUSES[likely] not in OF_PACK
-        if nobody and (done or len(bundles) == trace.cap - 1) and (may_ask & _NAMES).any():
-            place = wanted(logits, may_ask & _NAMES)
+        naming = names(student, trace, likely, may_ask) if done or len(bundles) == trace.cap - 1 else _NOBODY
+        if naming.any():
+            place = wanted(logits, naming)
         elif done:
             break
         logits, bundle = answered(student, past, trace, place, read)
         bundles.append(bundle)
     conclude(student, trace, logits)
     return Interrogation(trace, tuple(bundles), chances)
+
+
+def names(student: ReasoningStudent, trace: Trace, likely: int, may_ask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(queries,): what must still be asked before a verdict of the cause at ``likely``, so that it is not said of nobody: the question that names its
+    cell most often, or where the card knows none, any that names one."""
+    if CAUSES[likely] in OF_PACK:
+        return _NOBODY
+    best = student.names.get(likely, -1)
+    if best >= 0 and may_ask[best]:
+        return np.asarray(_ONLY[best], dtype=bool)
+    return may_ask & _NAMES if trace.suspect < 0 else _NOBODY
 
 
 def chances_of(logits: Singles) -> Floats:

@@ -19,6 +19,7 @@ from edgebms.reasoner.language import (
     FIRST_QUERY,
     FIRST_SEVERITY,
     ID,
+    LOCAL,
     OF_PACK,
     OUTLIER_OF,
     SEVERITIES,
@@ -77,7 +78,7 @@ class Trace:
             if cause in OF_PACK:
                 return [WHERE_PACK]
             named = {WHERE[place] for place, cell in self.asked if place in _OUTLIERS and cell >= 0}
-            return [WHERE_PACK, *sorted(named)]
+            return sorted(named) if named and cause in LOCAL else [WHERE_PACK, *sorted(named)]
         if stage == 2:
             levels = (
                 (Level.NONE,)

@@ -53,6 +53,21 @@ OF_PACK = frozenset(
     }
 )
 """Causes that have no cell."""
+LOCAL = frozenset(
+    {
+        Cause.INTERNAL_SHORT,
+        Cause.MICRO_SHORT,
+        Cause.VOLTAGE_SENSOR,
+        Cause.TEMPERATURE_SENSOR,
+        Cause.LOOSE_JOINT,
+        Cause.LITHIUM_PLATING,
+        Cause.IMBALANCE,
+        Cause.VENTING,
+        Cause.THERMAL_RUNAWAY,
+        Cause.OVER_TEMPERATURE,
+    }
+)
+"""Causes that begin at one cell or probe: a verdict names one that an answer named, where any did. The others may be the whole pack's."""
 
 CRITICAL_IN = ((60.0, 30.0), (300.0, 150.0), (900.0, 600.0), (3600.0, 1800.0), (math.inf, math.inf))
 """Bins of the time to critical: (upper edge, what stands for it), s."""

@@ -20,8 +20,9 @@ from edgebms.errors import ModelError
 from edgebms.estimator.student import first_line, open_session
 from edgebms.evidence.queries import BY_WORD, QUERIES
 from edgebms.model_store import open_checked
-from edgebms.reasoner.language import CONFIDENCES, POSITIONS, TOKENS, VOCABULARY_HASH
+from edgebms.reasoner.language import CAUSES, CONFIDENCES, POSITIONS, TOKENS, VOCABULARY_HASH
 from edgebms.reasoner.quantiser import Quantiser
+from edgebms.vocabulary import Cause
 
 Singles = NDArray[np.float32]
 Share = Annotated[float, Meta(ge=0, le=1)]
@@ -35,6 +36,7 @@ class ReasonerCard(msgspec.Struct, frozen=True):
     bins: see ``Quantiser``. commit: stop asking when a cause is at least this likely; glance: enough to call a pack healthy after
     ``glance_queries``; suspicion: a glance that is not whole holds a pack healthier than that for calm. stop_bias: added to the causes' logits against the questions' (None = only ``commit`` and the cap stop).
     unasked: questions, by their words, that training never saw answered: this student does not ask them.
+    names: of a cause, by its word, the question whose answer names its cell most often: it is put before such a verdict.
     watch, warning: least probability of a cause, by its word, for that level; "" = all others. confidences: what each bin stands for.
     """
 
@@ -49,6 +51,7 @@ class ReasonerCard(msgspec.Struct, frozen=True):
     suspicion: Share = 0.2
     stop_bias: float | None = None
     unasked: tuple[str, ...] = ()
+    names: dict[str, str] = {}
     watch: dict[str, Share] = msgspec.field(default_factory=lambda: {"": 0.5})
     warning: dict[str, Share] = msgspec.field(default_factory=lambda: {"": 0.8})
     confidences: tuple[Share, ...] = tuple((place + 0.5) / CONFIDENCES for place in range(CONFIDENCES))
@@ -66,10 +69,12 @@ class ReasoningStudent:
             self.quantiser = Quantiser(np.array(card.bins, dtype=float))
         except ValueError as error:
             raise ModelError(f"its card's bins do not fit: {error}", where=where, mend=AGAIN) from None
-        if unknown := set(card.unasked) - set(BY_WORD):
+        if unknown := {*card.unasked, *card.names.values()} - set(BY_WORD):
             raise ModelError(f"its card names {sorted(unknown)[0]!r}, which is no question", where=where, mend=AGAIN)
         self.asks = np.array([query.word not in card.unasked for query in QUERIES])
         """(queries,): what this student asks about."""
+        self.names = {CAUSES.index(Cause(cause)): QUERIES.index(BY_WORD[word]) for cause, word in card.names.items()}
+        """Place in CAUSES -> place in QUERIES, see ``ReasonerCard.names``."""
         self.card = card
         self._session = open_session(model, where)
         inputs = {node.name: node.shape for node in self._session.get_inputs() if node.type == "tensor(float)"}

@@ -87,6 +87,14 @@ class Asking:
         self._from[names] = OUTLIER_RANK[queries[names]]
 
 
+def right_probe(rows: NDArray[np.void], cells: Places) -> NDArray[np.bool_]:
+    """Whether the probe that watches ``cells`` (n,) is the one that watches the fault of each row."""
+    probes, count = rows["probes"].astype(int), rows["cells"].astype(int)
+    probe = np.where(rows["cell"] >= 0, rows["cell"].astype(int) * probes // count, rows["probe"])
+    found: NDArray[np.bool_] = (cells >= 0) & (probes > 0) & (cells * probes // count == probe)
+    return found
+
+
 def right_place(rows: NDArray[np.void], cells: Places) -> NDArray[np.bool_]:
     """Whether ``cells`` (n, ...) is where the fault of each row is: its cell, or one that its probe watches."""
     shape = (len(rows),) + (1,) * (cells.ndim - 1)

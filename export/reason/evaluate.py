@@ -277,7 +277,7 @@ def majority(rows_by: dict[str, NDArray[np.void]]) -> dict[str, float]:
 
 
 COLUMNS = (
-    "method", "n", "accuracy", "accuracy_detectable", "right_or_unseen", "right_cell", "false_alarms", "calibration_error", "queries", "queries_healthy",
+    "method", "n", "accuracy", "accuracy_detectable", "right_or_unseen", "right_cell", "right_probe", "false_alarms", "calibration_error", "queries", "queries_healthy",
     "student_ahead",
 )  # fmt: skip
 

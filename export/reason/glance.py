@@ -48,7 +48,7 @@ class Heard:
     def __init__(self, student: ReasoningStudent) -> None:
         self._student = student
         self.card: ReasonerCard = msgspec.structs.replace(student.card, commit=1.0, stop_bias=None)
-        self.quantiser, self.asks = student.quantiser, student.asks
+        self.quantiser, self.asks, self.names = student.quantiser, student.asks, student.names
         self.chances: list[Floats] = []
 
     def begin(self, prompt: Singles) -> Singles:
@@ -140,5 +140,5 @@ class Recarded:
     """A student under another card."""
 
     def __init__(self, student: ReasoningStudent, card: ReasonerCard) -> None:
-        self.card, self.quantiser, self.asks = card, student.quantiser, student.asks
+        self.card, self.quantiser, self.asks, self.names = card, student.quantiser, student.asks, student.names
         self.begin, self.step = student.begin, student.step

@@ -19,7 +19,7 @@ from edgebms.reasoner.language import CAP, CAUSES
 from edgebms.reasoner.student import ReasoningStudent
 from edgebms.vocabulary import Cause
 from export.reason import corpus
-from export.reason.asking import FREE, OUTLIER_RANK, OUTLIERS, SUSPECT_RANK
+from export.reason.asking import FREE, OUTLIER_RANK, OUTLIERS, SUSPECT_RANK, right_place, right_probe
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -127,7 +127,7 @@ def mean(values: Floats | NDArray[np.bool_], weight: Floats, packs: NDArray[np.i
 
 def figures(rows: NDArray[np.void], said: Said) -> dict[str, Figure]:
     """Accuracy on everything and on what can be detected (healthy ones too), the same on everything where a fault that cannot be detected yet may
-    be called healthy, of the cell where the cause is right and has one, false alarms
+    be called healthy, of the cell where the cause is right and has one (of it, or of one that the same probe watches), false alarms
     among the healthy, queries; each cause weighs alike, three tenths healthy."""
     right = said.cause == rows["cause"]
     out: dict[str, Figure] = {}
@@ -143,12 +143,11 @@ def figures(rows: NDArray[np.void], said: Said) -> dict[str, Figure]:
     out["queries"] = mean(said.queries.astype(float), corpus.weights(rows), packs)
     if healthy.any():
         out["queries_healthy"] = mean(said.queries[healthy].astype(float), np.ones(healthy.sum()), packs[healthy])
-    from export.reason.asking import right_place
-
     placed = right & rows["detectable"] & ((rows["cell"] >= 0) | (rows["probe"] >= 0)) & (said.cell > -2)
     if placed.any():
         place_right = right_place(rows, said.cell)
         out["right_cell"] = mean(place_right[placed], corpus.weights(rows[placed]), packs[placed])
+        out["right_probe"] = mean((place_right | right_probe(rows, said.cell))[placed], corpus.weights(rows[placed]), packs[placed])
     chance = said.chances[np.arange(len(rows)), said.cause]
     out["calibration_error"] = calibration(chance, right, corpus.weights(rows))
     return out

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from edgebms.estimator.student import open_session
-from edgebms.evidence.queries import QUERIES
-from edgebms.reasoner.language import CAP, CAUSES, CONFIDENCES, POSITIONS, TOKENS, VOCABULARY_HASH
+from edgebms.evidence.queries import OUTLIERS, QUERIES
+from edgebms.reasoner.language import CAP, CAUSES, CONFIDENCES, OF_PACK, POSITIONS, TOKENS, VOCABULARY_HASH
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.vocabulary import Cause
 from export import model_card
 from export.reason import corpus, glance, sft
+from export.reason.asking import right_place
 from export.reason.decoder_graph import decoder_graph
 from export.reason.judge import Figure, Said, ask_all, figures
 from export.reason.oracle import Oracle
@@ -97,6 +98,18 @@ def quantise(model: bytes, mixes: Singles) -> bytes:
         return target.read_bytes()
 
 
+def names_of(rows: NDArray[np.void], asks: NDArray[np.bool_]) -> dict[str, str]:
+    """For ``ReasonerCard.names``: of what training saw of each cause that has a cell, the question whose answer named it most often."""
+    asked = [place for place in OUTLIERS if asks[place]]
+    found = {}
+    for place, cause in enumerate(CAUSES):
+        own = rows[(rows["cause"] == place) & ((rows["cell"] >= 0) | (rows["probe"] >= 0))]
+        if len(own) and cause not in OF_PACK:
+            shares = right_place(own, own["named"][:, asked].astype(np.intp)).mean(axis=0)
+            found[cause.value] = QUERIES[asked[int(shares.argmax())]].word
+    return found
+
+
 def save_checkpoint(model: Any, folder: Path) -> None:
     """The stock checkpoint as transformers loads it, with its tokenizer."""
     from edgebms.reasoner.language import tokenizer_json
@@ -138,6 +151,7 @@ def ship(
         "kind": "reasoner",
         "vocabulary": VOCABULARY_HASH,
         "unasked": [query.word for place, query in enumerate(QUERIES) if not oracle.asks[place]],
+        "names": names_of(rows, oracle.asks),
         "bins": np.round(centres, 5).tolist(),
         "shape": asdict(shape),
         "data": {"plant_circuit": "episodes of this project's own circuit plant (hil/plant), Apache-2.0; no measured data"},

@@ -51,6 +51,7 @@ def instructions() -> str:
         "Each of your replies is one line: either one question, or a verdict of five words "
         "(cause, where, severity, critical_in, confidence), e.g. 'cause:healthy where:pack severity:none critical_in:never confidence:8'.\n"
         "Ask at most 8 questions. '.suspect' and '.neighbours' speak of the cell that the latest '.outlier' named. "
+        "A cause that is at one cell says as its second word which question named it; 'where:pack' is for causes of the pack, or where none did. "
         "Numbers are relative to the pack and the sensors' floor: beyond 4 is unusual. Write nothing else.\n"
         f"Questions:\n{questions}\nCauses: {causes}\nOther words: {verdict}"
     )

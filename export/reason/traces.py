@@ -25,6 +25,7 @@ from edgebms.reasoner.language import (
     FIRST_CRITICAL,
     FIRST_QUERY,
     FIRST_SEVERITY,
+    LOCAL,
     OF_PACK,
     POSITIONS,
     TOKENS,
@@ -179,6 +180,7 @@ def targets(traces: Traces, length: NDArray[np.intp], said_cause: NDArray[np.int
     words = np.zeros((n, 4, len(TOKENS)), dtype=np.float32)
     right = said_cause == traces.cause
     of_pack = np.isin(said_cause, [CAUSES.index(cause) for cause in OF_PACK])
+    local = np.isin(said_cause, [CAUSES.index(cause) for cause in LOCAL])
     healthy = said_cause == CAUSES.index(Cause.HEALTHY)
     may[:, 0, WHERE_PACK] = True
     names = (OUTLIER_RANK[traces.queries] >= 0) & (traces.cells >= 0) & (np.arange(CAP) < length[:, None]) & ~of_pack[:, None]
@@ -187,8 +189,11 @@ def targets(traces: Traces, length: NDArray[np.intp], said_cause: NDArray[np.int
     may[i, 0, token] = True
     good = traces.right[i, t]
     words[i[good], 0, token[good]] = 1.0
+    may[local & may[:, 0, WHERE_PACK + 1 :].any(axis=1), 0, WHERE_PACK] = False  # as the grammar has it
     nobody = words[:, 0].sum(axis=1) == 0
+    untold = nobody & ~may[:, 0, WHERE_PACK]
     words[nobody, 0, WHERE_PACK] = 1.0
+    words[untold, 0] = may[untold, 0]
     words[:, 0] /= words[:, 0].sum(axis=1, keepdims=True)
     # healthy: severity and time are told by the grammar, not learnt
     may[:, 1, FIRST_SEVERITY + 1 : FIRST_SEVERITY + 4] = True
@@ -214,7 +219,7 @@ def targets(traces: Traces, length: NDArray[np.intp], said_cause: NDArray[np.int
         queries=wanted,
         queries_weight=(prefix[:, :CAP]).astype(np.float32),
         words=words,
-        words_weight=np.stack((judged * ~of_pack, judged, judged, np.ones(n)), axis=1).astype(np.float32),
+        words_weight=np.stack((judged * ~of_pack * ~untold, judged, judged, np.ones(n)), axis=1).astype(np.float32),
         may=may,
         may_ask=np.isfinite(falls),
     ), said

@@ -18,6 +18,7 @@ from edgebms.reasoner.language import (
     FIRST_CAUSE,
     FIRST_QUERY,
     ID,
+    LOCAL,
     OF_PACK,
     POSITIONS,
     TOKENS,
@@ -48,6 +49,8 @@ def test_every_way_through_it_is_a_verdict(data: st.DataObject) -> None:
     assert trace.cell == -1 or trace.cell in named
     if trace.cause in OF_PACK:
         assert trace.cell == -1
+    if trace.cause in LOCAL and any(cell >= 0 for cell in named):
+        assert trace.cell >= 0
     assert (trace.severity is Level.NONE) or trace.cause is not Cause.HEALTHY
     assert trace.to_critical_s > 0
     assert 0 <= trace.confidence_bin < 10

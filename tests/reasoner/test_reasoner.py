@@ -19,9 +19,9 @@ from edgebms.decision.types import Decision, encode
 from edgebms.errors import ModelError
 from edgebms.evidence.baseline import Baseline
 from edgebms.evidence.past import Past, Scale
-from edgebms.evidence.queries import QUERIES
+from edgebms.evidence.queries import BY_WORD, QUERIES
 from edgebms.reasoner.decoder import interrogate
-from edgebms.reasoner.language import CAP
+from edgebms.reasoner.language import CAP, CAUSES, OF_PACK
 from edgebms.reasoner.student import load_reasoner
 from edgebms.record import checkpoint, image
 from edgebms.record.counters import Counters
@@ -108,6 +108,25 @@ def test_when_time_is_up_it_concludes_at_once(tmp_path: Path) -> None:
         found = interrogate(student, past, suspicious=True, late=lambda looks=looks: next(looks))
         assert len(found.bundles) == many
         assert found.trace.done
+
+
+def test_the_question_that_names_a_cell_best_is_put_before_a_verdict_of_its_cause(tmp_path: Path) -> None:
+    """Random weights that commit at once: the cause's own question is asked before it is named, whatever else was."""
+    line = build_lines(config(save_student(tmp_path, 0)), ask_inline)["pack"]
+    for snapshot in snapshots(100):
+        line.pipeline.history.push(snapshot)
+    past = Past.of(line.pipeline.history, Scale.of(line.card, config(tmp_path / "random0.onnx").pack[0]))
+    best = QUERIES.index(BY_WORD["voltage_steps.outlier.60s"])
+    causes = {cause.value: "voltage_steps.outlier.60s" for cause in CAUSES if cause not in OF_PACK}
+    asked: dict[bool, set[bool]] = {True: set(), False: set()}
+    for seed in range(12):
+        for names in ({}, causes):
+            student = load_reasoner(str(save_student(tmp_path, seed, scale=3.0, commit=0.0, names=names)))
+            trace = interrogate(student, past, suspicious=True).trace
+            if trace.cause not in OF_PACK:
+                asked[bool(names)].add(best in {place for place, _ in trace.asked})
+    assert asked[True] == {True}
+    assert False in asked[False]
 
 
 def test_one_interrogation_alone_is_a_watch_at_most(tmp_path: Path) -> None:
