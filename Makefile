@@ -148,6 +148,7 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason corpus --split slow --packs $$(( $(PACKS) / 6 ))
 	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 6 ))
 	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
+	$(BIN)/python -m export reason corpus --split many --packs $$(( $(PACKS) * 5 / 6 ))
 	$(BIN)/python -m export reason corpus --split long --packs $$(( $(PACKS) / 20 ))
 	$(BIN)/python -m export reason corpus --split days --packs $$(( $(PACKS) / 20 ))
 	$(BIN)/python -m export reason beliefs

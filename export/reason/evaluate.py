@@ -1,7 +1,7 @@
 """``python -m export evaluate reason``: the student beside what it has to hold against, on packs that nothing was trained on or chosen by.
 
 Sets: held_out (the end of each hour), held_out_any (any instant of it), boundary (of held_out those whose fault departs from its healthy twin by a
-half to twice what makes it detectable), long (the end of 2.5 hours), days (the end of a day), pybamm.
+half to twice what makes it detectable), many (the end of each of 10,000 hours, without twins that would tell what can be detected), long (the end of 2.5 hours), days (the end of a day), pybamm.
 A method whose files are missing is left out, and said so.
 """
 
@@ -40,7 +40,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--runs", type=Path, default=RUNS)
     parser.add_argument("--model", default="reasoner", help="a model in models/, or a path that ends in .onnx")
     parser.add_argument("--packs", type=int, default=None, help="of the held-out packs at most so many")
-    parser.add_argument("--sets", nargs="+", default=["held_out", "held_out_any", "boundary", "long", "days", "pybamm"])
+    parser.add_argument("--sets", nargs="+", default=["held_out", "held_out_any", "boundary", "many", "long", "days", "pybamm"])
     parser.add_argument("--methods", nargs="+", default=None, help="some of them only")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--write", type=Path, default=None, nargs="?", const=DOC, help=f"write the tables there (default {DOC})")
@@ -278,7 +278,7 @@ def majority(rows_by: dict[str, NDArray[np.void]]) -> dict[str, float]:
 
 COLUMNS = (
     "method", "n", "accuracy", "accuracy_detectable", "right_or_unseen", "right_cell", "right_probe", "false_alarms", "calibration_error", "queries", "queries_healthy",
-    "student_ahead",
+    "student_ahead", "verdicts_apart",
 )  # fmt: skip
 
 
@@ -288,7 +288,7 @@ def tables(summary: list[dict[str, Any]], causes: list[dict[str, Any]], left_out
         "",
         "Written by `python -m export evaluate reason --write`. In %, with one standard error (packs count once); three tenths healthy, "
         "every other cause alike; queries: mean count. `right_or_unseen`: a fault that cannot be detected by then may also be called healthy. `student_ahead`: the int8 student's accuracy less the method's, in points, with the "
-        "95 % interval.",
+        "95 % interval; `verdicts_apart`: share of causes that differ from the int8 student's.",
     ]
     for name in dict.fromkeys(row["set"] for row in summary):
         out += ["", f"## {name}", "", f"Always the commonest cause: {shares[name]} %.", "", "| " + " | ".join(COLUMNS) + " |"]

@@ -135,9 +135,10 @@ def figures(rows: NDArray[np.void], said: Said) -> dict[str, Figure]:
     found = healthy | rows["detectable"]
     packs = rows["number"]
     out["accuracy"] = mean(right, corpus.weights(rows), packs)
-    out["accuracy_detectable"] = mean(right[found], corpus.weights(rows[found]), packs[found])
-    unseen = ~found & (said.cause == HEALTHY)
-    out["right_or_unseen"] = mean(right | unseen, corpus.weights(rows), packs)
+    if rows["detectable"].any():  # what can be detected was judged by healthy twins
+        out["accuracy_detectable"] = mean(right[found], corpus.weights(rows[found]), packs[found])
+        unseen = ~found & (said.cause == HEALTHY)
+        out["right_or_unseen"] = mean(right | unseen, corpus.weights(rows), packs)
     if healthy.any():
         out["false_alarms"] = mean(said.cause[healthy] != HEALTHY, np.ones(healthy.sum()), packs[healthy])
     out["queries"] = mean(said.queries.astype(float), corpus.weights(rows), packs)
