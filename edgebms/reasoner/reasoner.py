@@ -13,6 +13,7 @@ from edgebms.history.history import History
 from edgebms.reasoner.decoder import Interrogation, interrogate
 from edgebms.reasoner.glance import Glance, Heard, glance
 from edgebms.reasoner.language import CAUSES
+from edgebms.reasoner.standing import Standing
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.reasoner.verdict import Asked, Observed, Verdict
 from edgebms.vocabulary import Cause, Level, ReasonerStatus
@@ -44,6 +45,7 @@ class Reasoner:
         self._heard_ns = 0
         self._named: tuple[Cause, int] | None = None
         self._agreed = 0
+        self._standing = Standing()
         self._spoke_ns = 0
         self._stepped_ns, self._every_ns = 0, 0
         self._ready: Past | None = None
@@ -111,8 +113,10 @@ class Reasoner:
         fresh = time_ns - self._spoke_ns <= STALE_S * 1e9
         self._agreed = self._agreed + 1 if named == self._named and fresh else 1
         self._named, self._spoke_ns = named, time_ns
+        sure = cause not in DOUBT and chance >= of_cause(card.warning, cause)
+        stood_s = self._standing.step(cause, cell, sure, time_ns / 1e9)
         level = severity(card, cause, trace.severity, chance)
-        if self._agreed < AGREE or not borne_out:
+        if self._agreed < AGREE or stood_s < of_cause(card.hold_s, cause) or not borne_out:
             level = min(level, Level.WATCH)
         return Verdict(
             cause=cause,
@@ -136,9 +140,14 @@ def severity(card: ReasonerCard, cause: Cause, said: Level, chance: float) -> Le
     """What the student said, as far as the card's thresholds let it."""
     if cause is Cause.HEALTHY:
         return Level.NONE
-    if chance >= card.warning.get(cause.value, card.warning[""]):
+    if chance >= of_cause(card.warning, cause):
         return said
-    return min(said, Level.WATCH if chance >= card.watch.get(cause.value, card.watch[""]) else Level.NONE)
+    return min(said, Level.WATCH if chance >= of_cause(card.watch, cause) else Level.NONE)
+
+
+def of_cause(row: dict[str, float], cause: Cause) -> float:
+    """A row of the card: of ``cause``, or of all that it does not name."""
+    return row.get(cause.value, row[""])
 
 
 def asked(bundle: Bundle) -> Asked:

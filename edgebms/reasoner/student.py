@@ -37,7 +37,8 @@ class ReasonerCard(msgspec.Struct, frozen=True):
     ``glance_queries``; suspicion: a glance that is not whole holds a pack healthier than that for calm. stop_bias: added to the causes' logits against the questions' (None = only ``commit`` and the cap stop).
     unasked: questions, by their words, that training never saw answered: this student does not ask them.
     names: of a cause, by its word, the question whose answer names its cell most often: it is put before such a verdict.
-    watch, warning: least probability of a cause, by its word, for that level; "" = all others. confidences: what each bin stands for.
+    watch, warning: least probability of a cause, by its word, for that level; "" = all others. hold_s: how long a cause must have stood (``Standing``)
+    before it is more than a watch, s. confidences: what each bin stands for.
     """
 
     name: str
@@ -52,6 +53,7 @@ class ReasonerCard(msgspec.Struct, frozen=True):
     stop_bias: float | None = None
     unasked: tuple[str, ...] = ()
     names: dict[str, str] = {}
+    hold_s: dict[str, Annotated[float, Meta(ge=0)]] = msgspec.field(default_factory=lambda: {"": 0.0})
     watch: dict[str, Share] = msgspec.field(default_factory=lambda: {"": 0.5})
     warning: dict[str, Share] = msgspec.field(default_factory=lambda: {"": 0.8})
     confidences: tuple[Share, ...] = tuple((place + 0.5) / CONFIDENCES for place in range(CONFIDENCES))
@@ -63,7 +65,7 @@ class ReasoningStudent:
     def __init__(self, card: ReasonerCard, model: bytes, where: str) -> None:
         if card.vocabulary != VOCABULARY_HASH:
             raise ModelError("was trained on other words than this runtime speaks", where=where, mend=AGAIN)
-        if len(card.confidences) != CONFIDENCES or "" not in card.watch or "" not in card.warning:
+        if len(card.confidences) != CONFIDENCES or "" not in card.watch or "" not in card.warning or "" not in card.hold_s:
             raise ModelError("its card lacks thresholds or confidences", where=where, mend=AGAIN)
         try:
             self.quantiser = Quantiser(np.array(card.bins, dtype=float))
