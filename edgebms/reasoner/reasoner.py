@@ -23,6 +23,8 @@ CALM_S, SUSPICIOUS_S = 5.0, 2.0
 """Time until a pack that looked healthy is glanced at again, and until one that did not is interrogated in full."""
 AGREE = 2
 """Interrogations in a row that must name the same cause and cell before it is more than a watch."""
+WATCH_SHARE = 0.25
+"""Of the time that a cause must stand before a warning: as long must it stand before it is a watch."""
 STALE_S = 60.0
 """A verdict older than this agrees with nothing."""
 DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
@@ -45,7 +47,7 @@ class Reasoner:
         self._heard_ns = 0
         self._named: tuple[Cause, int] | None = None
         self._agreed = 0
-        self._standing = Standing()
+        self._sure, self._likely = Standing(), Standing()
         self._spoke_ns = 0
         self._stepped_ns, self._every_ns = 0, 0
         self._ready: Past | None = None
@@ -113,11 +115,15 @@ class Reasoner:
         fresh = time_ns - self._spoke_ns <= STALE_S * 1e9
         self._agreed = self._agreed + 1 if named == self._named and fresh else 1
         self._named, self._spoke_ns = named, time_ns
-        sure = cause not in DOUBT and chance >= of_cause(card.warning, cause)
-        stood_s = self._standing.step(cause, cell, sure, time_ns / 1e9)
+        said, needed_s = cause not in DOUBT, of_cause(card.hold_s, cause)
+        sure_s = self._sure.step(cause, cell, said and chance >= of_cause(card.warning, cause), time_ns / 1e9)
+        likely_s = self._likely.step(cause, cell, said and chance >= of_cause(card.watch, cause), time_ns / 1e9)
         level = severity(card, cause, trace.severity, chance)
-        if self._agreed < AGREE or stood_s < of_cause(card.hold_s, cause) or not borne_out:
+        if self._agreed < AGREE or sure_s < needed_s or not borne_out:
             level = min(level, Level.WATCH)
+        # what is never more than a watch stands as long for that as others for a warning
+        if (sure_s if trace.severity <= Level.WATCH else likely_s / WATCH_SHARE) < needed_s:
+            level = Level.NONE
         return Verdict(
             cause=cause,
             cell=cell,

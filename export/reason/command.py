@@ -19,6 +19,7 @@ from edgebms.evidence.queries import BY_WORD, QUERIES
 from export.reason import corpus
 
 RUNS = Path("build") / "reason"
+SAID = Path("build") / "reason-said"
 BELIEFS = "beliefs.npy"
 PLACE = {word: QUERIES.index(query) for word, query in BY_WORD.items()}
 
@@ -56,6 +57,18 @@ def add_parser(subparsers: Any) -> None:
     taught.add_argument("--steps", type=int, default=None, help="of the cold start, in place of the recipe's")
     taught.add_argument("--grpo", type=int, default=150, help="steps of GRPO")
     taught.set_defaults(func=run_teacher)
+    heard = stages.add_parser("listen", help="what the student that ships says over whole recordings (of python -m hil corpus)")
+    heard.add_argument("data", nargs="+", type=Path, metavar="DIR", help="folders with tests.csv")
+    heard.add_argument("--period", type=float, default=1.0, metavar="S", help="snapshots come no faster")
+    heard.set_defaults(func=run_listen)
+    alarms = stages.add_parser(
+        "alarms", help="from recordings that were listened to: how sure, and for how long, before it warns; into its card"
+    )
+    alarms.add_argument("data", nargs="+", type=Path, metavar="DIR", help="folders with tests.csv")
+    alarms.set_defaults(func=run_alarms)
+    for stage in (heard, alarms):
+        stage.add_argument("--model", default="reasoner", help="a model in models/, or a path that ends in .onnx")
+        stage.add_argument("--kept", type=Path, default=SAID, metavar="DIR", help=f"where what was said is kept (default {SAID})")
     for stage in (student, taught):
         stage.add_argument("--traces", type=int, default=4000, help="instants that a teacher is asked about at a time")
     for stage in (made, believed, oracle, fixed, trees, whole, student, taught):
@@ -79,6 +92,26 @@ def need(*modules: str) -> None:
             importlib.import_module(module)
         except ImportError:
             raise MissingExtra(f"needs {module}", where="python -m export reason", mend="pip install -e '.[export]'") from None
+
+
+def run_listen(args: argparse.Namespace) -> int:
+    from export.reason.listen import listen_to_all
+
+    for data in args.data:
+        listen_to_all(args.model, data, args.kept / data.name, args.period)
+    return 0
+
+
+def run_alarms(args: argparse.Namespace) -> int:
+    from export.reason import alarms
+
+    recordings = [one for data in args.data for one in alarms.heard_of(data, args.kept / data.name)]
+    warning, hold_s, rows = alarms.set_on(recordings)
+    told = alarms.told_of(recordings)
+    card = Path(args.model).with_suffix(".json") if args.model.endswith(".onnx") else Path("models") / f"{args.model}.json"
+    alarms.write(card, warning, hold_s, told)
+    print(f"{told}\n\n{alarms.table(rows)}")
+    return 0
 
 
 def run_beliefs(args: argparse.Namespace) -> int:
