@@ -9,7 +9,7 @@ RIGGING := $(VENV)/.rigging
 SHORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-gateway check-deb-emulated test results-fault results-state models-left-out models models-reasoner bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
+.PHONY: help demo demo-gateway check-deb-emulated test results-fault results-student results-state models-left-out models models-reasoner bench lint check size cards tune codes golden clean deb lock $(filter test-%,$(MAKECMDGOALS))
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## ?/  make \1\t/' | expand -t 24
@@ -142,6 +142,18 @@ models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on on
 	$(BIN)/python -m export train gru
 	$(BIN)/python -m export train state
 
+DAYS_16_48 := --hours 24 --period 10 --cells 16 48
+CALM_KINDS := balancing weak_cell sun_on_one_side hot_day_heavy_use connector_warm hard_pull damp_day cell_reconnected probe_reconnected
+results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simulated days, faults and shorts that none was set on: docs/results-student.md (hours; resumes)
+	test -f build/days-report/tests.csv || $(BIN)/python -m hil corpus --seed 792 $(DAYS_16_48) --packs 500 --kinds ordinary --out build/days-report
+	test -f build/faults-report/tests.csv || $(BIN)/python -m hil corpus --seed 793 --cells 16 48 --packs 260 --out build/faults-report
+	test -f build/shorts-report/tests.csv || $(BIN)/python -m hil corpus --seed 794 --cells 16 48 --packs 160 --kinds short_constant short_decaying short_probe_lost --out build/shorts-report
+	$(BIN)/python -m hil pybamm-library
+	test -f build/pybamm-days/tests.csv || $(BIN)/python -m hil corpus --plant pybamm --seed 1 --packs 500 --kinds ordinary --out build/pybamm-days
+	$(BIN)/python -m export evaluate fault build/faults-report --methods limits,guard,student_int8 --resume build/faults-report.ndjson
+	$(BIN)/python -m export evaluate fault build/shorts-report --methods limits,guard,student_int8 --resume build/shorts-report.ndjson
+	for set in days-report pybamm-days; do $(BIN)/python -m export evaluate fault build/$$set --methods student_int8 --resume build/$$set-student.ndjson; done
+
 PACKS ?= 12000
 models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=12000: hours on one core; goes on where it was broken off)
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
@@ -158,6 +170,11 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason transformer
 	$(BIN)/python -m export reason student --fixed
 	$(BIN)/python -m export reason student
+	test -f build/days-validation/tests.csv || $(BIN)/python -m hil corpus --seed 790 $(DAYS_16_48) --packs 90 --kinds ordinary $(CALM_KINDS) --out build/days-validation
+	test -f build/faults-validation/tests.csv || $(BIN)/python -m hil corpus --seed 791 --cells 16 48 --packs 220 --out build/faults-validation
+	test -f build/faults-more/tests.csv || $(BIN)/python -m hil corpus --seed 795 --cells 16 48 --packs 300 --out build/faults-more
+	$(BIN)/python -m export reason listen build/days-validation build/faults-validation build/faults-more
+	$(BIN)/python -m export reason alarms build/days-validation build/faults-validation build/faults-more
 	$(BIN)/python -m export reason teacher
 	$(BIN)/python -m export evaluate reason --write
 
