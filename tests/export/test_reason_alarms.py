@@ -34,7 +34,9 @@ def drawn(rng: np.random.Generator, count: int = 400) -> np.ndarray:
 def test_it_stands_as_the_runtime_lets_it_stand(seed: int) -> None:
     heard, standing, most = drawn(np.random.default_rng(seed)), Standing(), 0.0
     for one in heard:
-        stood = standing.step(CAUSES[one["cause"]], int(one["cell"]), bool(one["cause"] == SHORT and one["chance"] >= 0.6), float(one["time_s"]))
+        stood = standing.step(
+            CAUSES[one["cause"]], int(one["cell"]), bool(one["cause"] == SHORT and one["chance"] >= 0.6), float(one["time_s"])
+        )
         if one["cause"] == SHORT and one["severity"] >= 2:
             most = max(most, stood)
     assert longest_s(heard, SHORT, 0.6, np.ones(len(heard), dtype=bool)) == pytest.approx(most)
