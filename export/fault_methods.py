@@ -8,6 +8,7 @@ from edgebms.assembly import build_lines
 from edgebms.config import Config, PackConfig, Site, Students
 from edgebms.estimator.estimator import Estimator
 from edgebms.estimator.state import CellState
+from edgebms.guard.finding import Finding
 from edgebms.guard.guard import Guard
 from edgebms.guard.limits import load_limits
 from edgebms.loop import PackLine
@@ -59,11 +60,30 @@ def student(pack: PackConfig) -> PackLine:
     return line
 
 
-METHODS: dict[str, Callable[[PackConfig], PackLine]] = {"limits": limits, "guard": guard, "student_int8": student}
+class Silent:
+    """A guard that finds nothing."""
+
+    def step(self, snapshot: Snapshot, now_ns: int) -> tuple[Finding, ...]:
+        del snapshot, now_ns
+        return ()
+
+
+def student_alone(pack: PackConfig) -> PackLine:
+    """The student that ships without the guard: whose alarms are its own. No gateway runs so. Raises ModelError where there is none."""
+    line = student(pack)
+    line.pipeline.guard = Silent()  # type: ignore[assignment]
+    return line
+
+
+METHODS: dict[str, Callable[[PackConfig], PackLine]] = {
+    "limits": limits,
+    "guard": guard,
+    "student_int8": student,
+    "student_alone": student_alone,
+}
 USUAL = ("limits", "guard")
 KNOWN = (
     *METHODS,
-    "student_int8",
     "student_float",
     "student_sft",
     "student_shuffled",
