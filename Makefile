@@ -143,7 +143,7 @@ models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on on
 	$(BIN)/python -m export train state
 
 DAYS_16_48 := --hours 24 --period 10 --cells 16 48
-CALM_KINDS := balancing weak_cell sun_on_one_side hot_day_heavy_use connector_warm hard_pull damp_day cell_reconnected probe_reconnected
+CALM_KINDS := weak_cell sun_on_one_side hot_day_heavy_use connector_warm hard_pull damp_day cell_reconnected probe_reconnected
 results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simulated days, faults and shorts that none was set on: docs/results-student.md (hours; resumes)
 	test -f build/days-report/tests.csv || $(BIN)/python -m hil corpus --seed 792 $(DAYS_16_48) --packs 500 --kinds ordinary --out build/days-report
 	test -f build/faults-report/tests.csv || $(BIN)/python -m hil corpus --seed 793 --cells 16 48 --packs 260 --out build/faults-report
