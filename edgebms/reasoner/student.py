@@ -73,6 +73,8 @@ class ReasoningStudent:
             raise ModelError(f"its card's bins do not fit: {error}", where=where, mend=AGAIN) from None
         if unknown := {*card.unasked, *card.names.values()} - set(BY_WORD):
             raise ModelError(f"its card names {sorted(unknown)[0]!r}, which is no question", where=where, mend=AGAIN)
+        if strange := set(card.names) - set(CAUSES):
+            raise ModelError(f"its card names {sorted(strange)[0]!r}, which is no cause", where=where, mend=AGAIN)
         self.asks = np.array([query.word not in card.unasked for query in QUERIES])
         """(queries,): what this student asks about."""
         self.names = {CAUSES.index(Cause(cause)): QUERIES.index(BY_WORD[word]) for cause, word in card.names.items()}

@@ -31,6 +31,7 @@ from edgebms.evidence.past import Scale
 from edgebms.guard.limits import LimitRow
 from edgebms.history.ring import Ring
 from edgebms.loop import PackLine
+from edgebms.reasoner.reasoner import Reasoner
 from edgebms.reasoner.student import ReasoningStudent
 from edgebms.telemetry.assembler import Assembler
 from edgebms.telemetry.profile import Profile
@@ -52,6 +53,8 @@ CONSTANT_ATTRIBUTES: dict[type, frozenset[str]] = {
     CellModel: frozenset({"_map", "_ocv", "_fine_soc"}),
     Assembler: frozenset({"_standard", "_extended", "_starts", "_required", "_outside"}),
     PackLine: frozenset({"tape"}),
+    # worked out from the history, and again where it is missing
+    Reasoner: frozenset({"_ready"}),
     # written twice, newest part only: see _ring
     Ring: frozenset({"_values", "_time_s", "_next", "_count"}),
 }

@@ -167,6 +167,9 @@ def test_a_cause_of_the_whole_pack_stays_a_watch_until_its_history_stands(tmp_pa
         ({"sha256": "0" * 64}, "differs from its card's"),
         ({"kind": "state"}, "is needed"),
         ({"confidences": [0.5]}, "confidences"),
+        ({"hold_s": {"venting": 60.0}}, "lacks thresholds"),
+        ({"names": {"bad_luck": "voltage_dips.outlier.300s"}}, "'bad_luck', which is no cause"),
+        ({"names": {"venting": "ask_someone"}}, "'ask_someone', which is no question"),
         ({"commit": 2.0}, "no model card"),
     ],
 )
@@ -192,6 +195,23 @@ def test_a_black_box_s_image_and_a_checkpoint_hold_the_reasoner(tmp_path: Path) 
     _, body = checkpoint.collect(first, config(student).pack[0], Counters(1.0), moment)
     assert first.pipeline.reasoner is not None
     assert body["reasoner"] == first.pipeline.reasoner.state()
+
+
+def test_what_was_worked_out_for_the_next_snapshot_is_in_no_image(tmp_path: Path) -> None:
+    """It can be worked out again, and is as large as the windows that it was read from."""
+    line = build_lines(config(save_student(tmp_path, 4, commit=1.0, suspicion=1.0)), ask_inline)["pack"]
+    reasoner = line.pipeline.reasoner
+    assert reasoner is not None
+    ready = 0
+    for snapshot in snapshots(60):
+        line.pipeline.step(snapshot, snapshot.time_ns, None)
+        line.pipeline.settle(snapshot.time_ns)
+        if snapshot.seq >= 50 and reasoner._ready is not None:
+            ready += 1
+            with_it = len(msgspec.msgpack.encode(image.take(line.pipeline)))
+            reasoner._ready = None
+            assert len(msgspec.msgpack.encode(image.take(line.pipeline))) == with_it
+    assert ready
 
 
 def test_what_training_never_saw_answered_is_not_asked(tmp_path: Path) -> None:
