@@ -19,9 +19,9 @@ import edgebms
 from edgebms.cellcard import load_card
 from edgebms.errors import EdgebmsError, LogError
 from export.fault_kept import KEPT, Kept, outcomes
-from export.fault_logs import KNOWN_FAULTY, FaultLog, find_logs, read_fault_log
+from export.fault_logs import KNOWN_FAULTY, WATCHED, FaultLog, find_logs, read_fault_log
 from export.fault_methods import KNOWN, METHODS, USUAL
-from export.fault_score import replayed, scored
+from export.fault_score import LEVELS, replayed, scored
 
 PERIOD_S = 1.0
 """A pack's BMS sweeps about once a second; the abuse tests were logged ten times as often."""
@@ -166,6 +166,9 @@ def summary_of(key: tuple[str, str, str], members: list[dict[str, Any]]) -> dict
         "delay_median_s": median(delays),
         "cell_named": sum(row["cell_right"] is True for row in shown),
         "cell_asked": sum(row["cell_right"] is not None for row in shown),
+        "due": sum(reached(row, 1 if row["cause_true"] in WATCHED else 2) for row in shown),
+        "watched": sum(reached(row, 1) for row in shown),
+        "cause_named": sum(row["cause"] == row["cause_true"] for row in shown),
         "events": len(events),
         "warned_before": sum(lead > 0 for lead in leads),
         "critical": len(critical),
@@ -184,6 +187,11 @@ def summary_of(key: tuple[str, str, str], members: list[dict[str, Any]]) -> dict
         "unseen": sum(row["unseen"] for row in members),
         "rules": dict(rules.most_common()),
     }
+
+
+def reached(row: dict[str, Any], level: int) -> bool:
+    """Whether an alarm of the fault came to ``level``, a place in LEVELS."""
+    return LEVELS.index(row["level"]) >= level
 
 
 def median(values: list[float]) -> float | None:
@@ -213,6 +221,7 @@ def test_table(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) -> Iterator[str]:
     yield "Faults and runaway (a warning is one of level warning or critical; times in s; events by GB 38031-2025 C.5.3.7)"
+    yield "at its level: warned, or of a wrong reading or an imbalance, which do no harm yet, watched; cause named: by the gravest alert"
     yield ""
     yield from markdown(
         (
@@ -230,7 +239,7 @@ def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) ->
                 "lead",
                 "least lead",
             ),
-            *("called runaway", "s after event", "without event", "called runaway though"),
+            *("called runaway", "s after event", "without event", "called runaway though", "at its level", "watched", "cause named"),
         ),
         [
             (
@@ -243,6 +252,7 @@ def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) ->
                 figure(row["runaway_delay_median_s"], 1),
                 row["without_runaway"],
                 row["without_called_runaway"],
+                *(row[key] for key in ("due", "watched", "cause_named")),
             )
             for row in summary
             if row["faults"] or row["events"] or row["without_runaway"]

@@ -16,6 +16,7 @@ from edgebms.cellcard import load_card
 from edgebms.config import PackConfig, probe_of_cell
 from edgebms.errors import LogError, MissingExtra
 from edgebms.telemetry.bdf import TIME, find_columns, open_file
+from edgebms.vocabulary import Cause
 from export.event_rule import event_s
 from export.state_logs import metadata
 
@@ -46,6 +47,10 @@ KNOWN_FAULTY: dict[str, tuple[tuple[int, ...], str]] = {
 are listed apart."""
 CARDS = (("LFP", "generic_lfp"), ("LCO", "generic_lco"), ("mAh", "generic_lco"), ("18650", "generic_nca"))
 """A word in the cell's or the test's name -> card; what none fits gets NMC's."""
+
+
+WATCHED = (Cause.VOLTAGE_SENSOR, Cause.TEMPERATURE_SENSOR, Cause.CURRENT_OFFSET, Cause.IMBALANCE)
+"""Causes that mislead but do no harm yet: the alarm that they are due is a watch."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from edgebms.evidence.baseline import WATCHED
 from edgebms.reasoner.language import CAUSES
 from edgebms.reasoner.standing import LONGEST_STEP_S, MOST_S
 from edgebms.vocabulary import Cause, Level
+from export.fault_logs import WATCHED as NEVER_MORE
 from export.fault_logs import find_logs, lines_of
-from export.reason.extract import WATCH
 
 Floats = NDArray[np.float64]
 
@@ -74,7 +74,7 @@ def longest_s(spoken: NDArray[np.void], cause: int, sure: float, when: NDArray[n
         stood = 0.0
         for i in range(first, last + 1):
             stood = min(stood + passed_s[i], MOST_S) if own[i] else max(stood - passed_s[i], 0.0)
-            if own[i] and when[i] and spoken["severity"][i] >= (Level.WATCH if CAUSES[cause] in WATCH else Level.WARNING):
+            if own[i] and when[i] and spoken["severity"][i] >= (Level.WATCH if CAUSES[cause] in NEVER_MORE else Level.WARNING):
                 found = max(found, stood)
     return found
 

@@ -20,6 +20,7 @@ from edgebms.evidence.past import LEAST_SHARE, Past, Scale
 from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
 from edgebms.history.history import CELLS, CURRENT, GAS, INSULATION, MEANS, SHORT_MEANS, VOLTAGE, Window, cut
 from edgebms.vocabulary import Cause, Level, Whom
+from export.fault_logs import WATCHED
 from hil.plant.episodes import Episode
 
 Singles = NDArray[np.float32]
@@ -193,13 +194,10 @@ def truth_at(episode: Episode, tick_s: NDArray[np.float64]) -> dict[str, Any]:
     }
 
 
-WATCH = (Cause.VOLTAGE_SENSOR, Cause.TEMPERATURE_SENSOR, Cause.CURRENT_OFFSET, Cause.IMBALANCE)
-
-
 def severity(cause: Cause, to_critical_s: float) -> Level:
     """How grave it is by what is known of the future: runaway within a quarter of an hour, a fault that harms, or one that misleads."""
     if cause is Cause.HEALTHY:
         return Level.NONE
     if to_critical_s <= CRITICAL_S or cause in (Cause.THERMAL_RUNAWAY, Cause.EXTERNAL_SHORT):
         return Level.CRITICAL
-    return Level.WATCH if cause in WATCH else Level.WARNING
+    return Level.WATCH if cause in WATCHED else Level.WARNING
