@@ -13,7 +13,7 @@ from edgebms.history.history import History
 from edgebms.reasoner.decoder import Interrogation, interrogate
 from edgebms.reasoner.glance import Glance, Heard, glance
 from edgebms.reasoner.language import CAUSES
-from edgebms.reasoner.standing import Standing
+from edgebms.reasoner.standing import Standing, stands_as
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.reasoner.verdict import Asked, Observed, Verdict
 from edgebms.vocabulary import Cause, Level, ReasonerStatus
@@ -111,13 +111,14 @@ class Reasoner:
         trace, card = found.trace, self._student.card
         cause, cell = trace.cause, trace.cell
         chance = float(found.chances[CAUSES.index(cause)])
-        named = (cause, cell)
+        named = (stands_as(cause), cell)
         fresh = time_ns - self._spoke_ns <= STALE_S * 1e9
         self._agreed = self._agreed + 1 if named == self._named and fresh else 1
         self._named, self._spoke_ns = named, time_ns
         said, needed_s = cause not in DOUBT, of_cause(card.hold_s, cause)
         sure_s = self._sure.step(cause, cell, said and chance >= of_cause(card.warning, cause), time_ns / 1e9)
-        likely_s = self._likely.step(cause, cell, said and chance >= of_cause(card.watch, cause), time_ns / 1e9)
+        least = min(of_cause(card.watch, cause), of_cause(card.warning, cause))
+        likely_s = self._likely.step(cause, cell, said and chance >= least, time_ns / 1e9)
         level = severity(card, cause, trace.severity, chance)
         if self._agreed < AGREE or sure_s < needed_s or not borne_out:
             level = min(level, Level.WATCH)
