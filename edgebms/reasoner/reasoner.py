@@ -13,7 +13,7 @@ from edgebms.history.history import History
 from edgebms.reasoner.decoder import Interrogation, interrogate
 from edgebms.reasoner.glance import Glance, Heard, glance
 from edgebms.reasoner.language import CAUSES
-from edgebms.reasoner.standing import Standing, stands_as
+from edgebms.reasoner.standing import Standing
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from edgebms.reasoner.verdict import Asked, Observed, Verdict
 from edgebms.vocabulary import Cause, Level, ReasonerStatus
@@ -111,7 +111,7 @@ class Reasoner:
         trace, card = found.trace, self._student.card
         cause, cell = trace.cause, trace.cell
         chance = float(found.chances[CAUSES.index(cause)])
-        named = (stands_as(cause), cell)
+        named = (cause, cell)
         fresh = time_ns - self._spoke_ns <= STALE_S * 1e9
         self._agreed = self._agreed + 1 if named == self._named and fresh else 1
         self._named, self._spoke_ns = named, time_ns

@@ -10,15 +10,6 @@ MOST_S = 1800.0
 """What stood for hours must not take as long to fade."""
 
 
-HEAT = (Cause.VENTING, Cause.THERMAL_RUNAWAY, Cause.OVER_TEMPERATURE)
-"""What a student takes for one another while a cell heats up: they stand as one, or each would wear the other away."""
-
-
-def stands_as(cause: Cause) -> Cause:
-    """The cause by whose name ``cause`` stands."""
-    return HEAT[0] if cause in HEAT else cause
-
-
 class Standing:
     """Of each (cause, cell) seconds in which it was said, less those in which something else was; nothing below nothing."""
 
@@ -30,7 +21,7 @@ class Standing:
         """A verdict at ``time_s``; returns how long it has stood, s. sure: whether it counts; if not, it speaks against all that stands."""
         passed_s = 0.0 if self._last_s is None else min(max(time_s - self._last_s, 0.0), LONGEST_STEP_S)
         self._last_s = time_s
-        said = (stands_as(cause), cell)
+        said = (cause, cell)
         for other in list(self._stood_s):
             if other == said and sure:
                 continue

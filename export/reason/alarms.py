@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from edgebms.errors import LogError
 from edgebms.evidence.baseline import WATCHED
 from edgebms.reasoner.language import CAUSES
-from edgebms.reasoner.standing import LONGEST_STEP_S, MOST_S, stands_as
+from edgebms.reasoner.standing import LONGEST_STEP_S, MOST_S
 from edgebms.vocabulary import Cause, Level
 from export.fault_logs import WATCHED as NEVER_MORE
 from export.fault_logs import find_logs, lines_of
 
 Floats = NDArray[np.float64]
 
-SURE = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+SURE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 MARGIN = 2.0
 LEAST_S = 60.0
 DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
@@ -57,24 +57,24 @@ def heard_of(data: Path, kept: Path) -> list[Heard]:
     return out
 
 
-def longest_s(spoken: NDArray[np.void], causes: tuple[Cause, ...], sure: float, when: NDArray[np.bool_]) -> float:
-    """How long ``causes``, which stand as one, stood at most, of one cell, by ``Standing``'s rule, where ``when`` (n,) and it was said as an alarm: as
+def longest_s(spoken: NDArray[np.void], cause: int, sure: float, when: NDArray[np.bool_]) -> float:
+    """How long ``cause`` stood at most, of one cell, by ``Standing``'s rule, where ``when`` (n,) and it was said as an alarm: as
     more than a watch, or of what is never more as one."""
-    said = np.isin(spoken["cause"], [CAUSES.index(cause) for cause in causes]) & (spoken["chance"] >= sure)
+    said = (spoken["cause"] == cause) & (spoken["chance"] >= sure)
     if not (said & when).any():
         return 0.0
     time_s = spoken["time_s"]
     passed_s = np.minimum(np.diff(time_s, prepend=time_s[0]), LONGEST_STEP_S)
     found = 0.0
     for cell in np.unique(spoken["cell"][said & when]):
-        if cell < 0 and causes[0] in WATCHED:  # waits for its own slow history
+        if cell < 0 and CAUSES[cause] in WATCHED:  # waits for its own slow history
             continue
         own = said & (spoken["cell"] == cell)
         first, last = np.flatnonzero(own)[[0, -1]]
         stood = 0.0
         for i in range(first, last + 1):
             stood = min(stood + passed_s[i], MOST_S) if own[i] else max(stood - passed_s[i], 0.0)
-            if own[i] and when[i] and spoken["severity"][i] >= (Level.WATCH if causes[0] in NEVER_MORE else Level.WARNING):
+            if own[i] and when[i] and spoken["severity"][i] >= (Level.WATCH if CAUSES[cause] in NEVER_MORE else Level.WARNING):
                 found = max(found, stood)
     return found
 
@@ -82,17 +82,16 @@ def longest_s(spoken: NDArray[np.void], causes: tuple[Cause, ...], sure: float, 
 def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float], list[dict[str, Any]]]:
     """(warning, hold_s: for the card; a row for each cause of what that means on these recordings)."""
     warning, hold_s, rows = {"": 0.8}, {"": 60.0}, []
-    groups = dict.fromkeys(
-        tuple(other for other in CAUSES if stands_as(other) is stands_as(cause)) for cause in CAUSES if cause not in DOUBT
-    )
-    for causes in groups:
+    for place, cause in enumerate(CAUSES):
+        if cause in DOUBT:
+            continue
         best: tuple[float, float, float, float, int] | None = None
         for sure in SURE:
-            calm = [longest_s(one.spoken, causes, sure, one.spoken["time_s"] < one.onset_s) for one in recordings]
+            calm = [longest_s(one.spoken, place, sure, one.spoken["time_s"] < one.onset_s) for one in recordings]
             ill = [
-                longest_s(one.spoken, causes, sure, one.spoken["time_s"] >= one.onset_s)
+                longest_s(one.spoken, place, sure, one.spoken["time_s"] >= one.onset_s)
                 for one in recordings
-                if one.cause in causes and one.detectable
+                if one.cause is cause and one.detectable
             ]
             needed_s = max(LEAST_S, MARGIN * max(calm))
             share = float(np.mean([stood >= needed_s for stood in ill])) if ill else 0.0
@@ -100,17 +99,9 @@ def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float],
                 best = (share, needed_s, sure, max(calm), len(ill))
         if best is None:  # no threshold keeps it quiet: it is a watch
             best = (0.0, MOST_S, 1.0, MOST_S, 0)
-        warning |= {cause.value: best[2] for cause in causes}
-        hold_s |= {cause.value: round(float(best[1]), 1) for cause in causes}
+        warning[cause.value], hold_s[cause.value] = best[2], round(float(best[1]), 1)
         rows.append(
-            {
-                "cause": ", ".join(cause.value for cause in causes),
-                "sure": best[2],
-                "hold_s": best[1],
-                "longest_false_s": best[3],
-                "faults": best[4],
-                "found": best[0],
-            }
+            {"cause": cause.value, "sure": best[2], "hold_s": best[1], "longest_false_s": best[3], "faults": best[4], "found": best[0]}
         )
     return warning, hold_s, rows
 

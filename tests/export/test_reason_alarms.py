@@ -39,7 +39,7 @@ def test_it_stands_as_the_runtime_lets_it_stand(seed: int) -> None:
         )
         if one["cause"] == SHORT and one["severity"] >= 2:
             most = max(most, stood)
-    assert longest_s(heard, (Cause.INTERNAL_SHORT,), 0.6, np.ones(len(heard), dtype=bool)) == pytest.approx(most)
+    assert longest_s(heard, SHORT, 0.6, np.ones(len(heard), dtype=bool)) == pytest.approx(most)
 
 
 def recording(name: str, cause: Cause, onset_s: float, said: list[tuple[int, int, float, int]]) -> Heard:

@@ -29,12 +29,6 @@ def test_what_is_said_otherwise_wears_it_away(other: tuple[Cause, int, bool]) ->
     assert said(*[(SHORT, 3, True)] * 4, *[other] * 9, (SHORT, 3, True))[-1] == 2.0
 
 
-def test_what_a_heating_cell_is_called_by_turns_stands_as_one() -> None:
-    turns = [(Cause.VENTING, 3, True), (Cause.OVER_TEMPERATURE, 3, True), (Cause.THERMAL_RUNAWAY, 3, True)]
-    assert said(*turns * 5)[-1] == 28.0
-    assert said(*turns * 5, (Cause.VENTING, 4, True))[-1] == 2.0
-
-
 def test_a_silence_counts_as_its_beginning_alone() -> None:
     standing = Standing()
     standing.step(SHORT, 3, True, 0.0)
