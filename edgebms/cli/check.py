@@ -28,6 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from edgebms.cellcard import load_card
     from edgebms.estimator.student import load_student
     from edgebms.guard.limits import load_limits
+    from edgebms.reasoner.student import load_reasoner
     from edgebms.telemetry.profile import load_profile
 
     config = configuration.load(args.config)
@@ -57,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         attempt(f"mqtt {config.outlet.mqtt.host}", lambda: describe_mqtt(config))
     if config.students.state:
         attempt(f"student {config.students.state}", lambda: load_student(config.students.state).describe())
+    if config.students.reasoner:
+        attempt(f"reasoner {config.students.reasoner}", lambda: load_reasoner(config.students.reasoner).describe())
     if config.record.folder:
         attempt(f"record {config.record.folder}", lambda: describe_record(config.record, len(config.pack), f"{args.config}: record.folder"))
     elif config.bus:

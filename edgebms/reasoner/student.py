@@ -110,6 +110,10 @@ class ReasoningStudent:
     def digest(self) -> str:
         return f"{self.card.name}@sha256:{self.card.sha256}"
 
+    def describe(self) -> str:
+        """One line for people."""
+        return f"{self.card.name}@sha256:{self.card.sha256[:12]}, asks {int(self.asks.sum())} of {len(QUERIES)} questions"
+
     def begin(self, prompt: Singles) -> Singles:
         """Logits (tokens,) after the prompt, which is run once and kept while it is the same."""
         asked = prompt.tobytes()

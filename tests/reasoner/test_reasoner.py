@@ -13,6 +13,7 @@ from random_student import save_student
 from snapshots import make_snapshot
 
 from edgebms.assembly import build_lines
+from edgebms.cli.main import main
 from edgebms.config import Config, PackConfig, Students
 from edgebms.decision.explain import explain
 from edgebms.decision.types import Decision, encode
@@ -227,3 +228,13 @@ def test_what_training_never_saw_answered_is_not_asked(tmp_path: Path) -> None:
     assert asked and asked <= allowed
     with pytest.raises(ModelError, match="which is no question"):
         load_reasoner(str(save_student(tmp_path, 4, unasked=["mood.pack.60s"])))
+
+
+def test_check_opens_the_reasoner_that_a_configuration_names(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    student = save_student(tmp_path, 1)
+    text = '[[pack]]\nname = "rack"\nprofile = "edgebms"\ncard = "lg_hg2"\ncells = 16\nprobes = 4\n[students]\nreasoner = "{}"\n'
+    for name, code, says in ((student, 0, "ok    reasoner"), (tmp_path / "nosuch.onnx", 7, "WRONG reasoner")):
+        (tmp_path / "gateway.toml").write_text(text.format(name))
+        found = main(["check", "-c", str(tmp_path / "gateway.toml")])
+        assert says in capsys.readouterr().out
+        assert found == code
