@@ -73,7 +73,7 @@ def open_checked(name: str, kind: str, card_type: type[Card]) -> tuple[Card, byt
         raise ModelError(
             f"cannot be read: {error.strerror}",
             where=str(error.filename),
-            mend='name a model in models/, or state = "" for the filter alone',
+            mend=f'name a model in models/, or {kind} = "" for none',
         ) from None
     try:
         card = msgspec.json.decode(card_text, type=card_type)
