@@ -233,7 +233,7 @@ def test_another_networks_file_is_refused(copied):
 def test_a_model_that_is_not_there_is_one_sentence():
     with pytest.raises(ModelError, match="cannot be read"):
         load_student("nowhere/state.onnx")
-    with pytest.raises(ModelError, match="state =  for none"):
+    with pytest.raises(ModelError, match='state = "" for none'):
         load_student("no_such_model")
 
 
