@@ -17,4 +17,14 @@ def frames(path: Path, profile: str = "edgebms") -> Iterator[Frame]:
     pack = PackConfig(name="bdf", profile=profile, card="", cells=cells, probes=probes)
     encoder = Encoder(profile, cells, probes)
     for sweep in bdf.sweeps(path, pack):
-        yield from encoder.encode(sweep.time_ns, sweep.cell_voltage_v, sweep.temperature_c, sweep.current_a.value, sweep.voltage_v.value)
+        yield from encoder.encode(
+            sweep.time_ns,
+            sweep.cell_voltage_v,
+            sweep.temperature_c,
+            sweep.current_a.value,
+            sweep.voltage_v.value,
+            insulation_ohm=sweep.insulation_ohm.value,
+            pressure_pa=sweep.pressure_pa.value,
+            gas=sweep.gas.value,
+            coolant_temperature_c=sweep.coolant_temperature_c.value,
+        )

@@ -2,7 +2,8 @@
 
 Columns by their labels ("Voltage / V") or their machine names (``voltage_volt``), as BDF 1.2 allows.
 A pack has ``cell_voltage_001``... and ``temperature_001``... (an extension of BDF); a single cell has
-``voltage_volt`` and ``temperature_t1_celsius``... or ``surface_temperature_celsius``.
+``voltage_volt`` and ``temperature_t1_celsius``... or ``surface_temperature_celsius``. Where fitted (of our own too;
+``hil corpus`` writes the first two): ``insulation_resistance_ohm``, ``gas`` (0 to 1), ``gas_pressure_pa``, ``coolant_temperature_celsius``.
 https://github.com/battery-data-alliance/battery-data-format
 """
 
@@ -27,7 +28,7 @@ from edgebms.telemetry.snapshot import MISSING, Codes, Floats, Reading, RunawayV
 from edgebms.vocabulary import Reason
 
 TIME = "test_time_second"
-UNITS = {"v": "volt", "a": "ampere", "s": "second", "degc": "celsius"}
+UNITS = {"v": "volt", "a": "ampere", "s": "second", "degc": "celsius", "1": ""}
 CELL = re.compile(r"cell_voltage_(\d{3})(?:_volt)?$")
 PROBE = re.compile(r"temperature_(\d{3})(?:_celsius)?$")
 CELL_PROBE = re.compile(r"(?:surface_)?temperature_t(\d)_celsius$")
@@ -42,17 +43,22 @@ def machine_name(header: str) -> str:
 
     >>> [machine_name(header) for header in ("Voltage / V", "voltage_volt", "Temperature T1 / degC", "Test Time / s")]
     ['voltage_volt', 'voltage_volt', 'temperature_t1_celsius', 'test_time_second']
+    >>> [machine_name(header) for header in ("Insulation Resistance / ohm", "Gas / 1")]
+    ['insulation_resistance_ohm', 'gas']
     """
     quantity, _, unit = header.strip().lower().partition("/")
     words = quantity.split()
     if unit.strip():
         words.append(UNITS.get(unit.strip(), unit.strip()))
-    return "_".join(words)
+    return "_".join(filter(None, words))
 
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns (positions in the file) hold what."""
+    """Which columns (positions in the file) hold what; None = the file has none.
+
+    In s, V and A; insulation in ohm, gas from 0 to 1, pressure (of the pack's air) in Pa, coolant in degC.
+    """
 
     time: int
     unix_time: int | None
@@ -60,6 +66,10 @@ class Columns:
     current: int | None
     cells: tuple[int, ...]
     probes: tuple[int, ...]
+    insulation: int | None
+    gas: int | None
+    pressure: int | None
+    coolant: int | None
 
 
 def find_columns(headers: list[str], where: str) -> Columns:
@@ -77,7 +87,18 @@ def find_columns(headers: list[str], where: str) -> Columns:
         )
     if not cells:
         raise LogError("has neither cell_voltage_001... nor voltage_volt (Voltage / V)", where=where, mend="name a file with cell voltages")
-    return Columns(places[TIME], places.get("unix_time_second"), voltage, places.get("current_ampere"), cells, probes)
+    return Columns(
+        time=places[TIME],
+        unix_time=places.get("unix_time_second"),
+        voltage=voltage,
+        current=places.get("current_ampere"),
+        cells=cells,
+        probes=probes,
+        insulation=places.get("insulation_resistance_ohm"),
+        gas=places.get("gas"),
+        pressure=places.get("gas_pressure_pa"),
+        coolant=places.get("coolant_temperature_celsius"),
+    )
 
 
 def check_fits(columns: Columns, pack: PackConfig, where: str) -> None:
@@ -128,7 +149,17 @@ def snapshots(path: Path, pack: PackConfig) -> Iterator[Snapshot]:
         age_s = (at_ns - sweep.time_ns) * 1e-9
         cells, cell_reason = aged(sweep.cell_voltage_v, sweep.cell_reason, age_s > stale_s[0])
         probes, probe_reason = aged(sweep.temperature_c, sweep.temperature_reason, age_s > stale_s[1])
-        current, voltage = (aged_reading(reading, age_s, age_s > stale_s[2]) for reading in (sweep.current_a, sweep.voltage_v))
+        current, voltage, insulation, gas, pressure, coolant = (
+            aged_reading(reading, age_s, age_s > stale_s[2])
+            for reading in (
+                sweep.current_a,
+                sweep.voltage_v,
+                sweep.insulation_ohm,
+                sweep.gas,
+                sweep.pressure_pa,
+                sweep.coolant_temperature_c,
+            )
+        )
         judge.cells(cells, cell_reason, current.value, voltage.value, at_ns)
         judge.probes(probes, probe_reason, at_ns)
         good = np.append(probe_reason == Reason.VALID, False)  # the last stands for cells without a probe
@@ -147,6 +178,10 @@ def snapshots(path: Path, pack: PackConfig) -> Iterator[Snapshot]:
             current_a=current,
             voltage_v=voltage,
             runaway_view=RunawayView(seen, int(np.count_nonzero(~good[probe_of])), False),
+            insulation_ohm=insulation,
+            gas=gas,
+            pressure_pa=pressure,
+            coolant_temperature_c=coolant,
             complete=at_ns == sweep.time_ns,
         )
 
@@ -234,6 +269,10 @@ def rows_to_snapshots(columns: Columns, blocks: Iterator[Floats], pack: PackConf
                 current_a=scalar(block[i], columns.current),
                 voltage_v=scalar(block[i], columns.voltage),
                 runaway_view=RunawayView(float("inf"), pack.cells, False),
+                insulation_ohm=scalar(block[i], columns.insulation),
+                gas=scalar(block[i], columns.gas),
+                pressure_pa=scalar(block[i], columns.pressure),
+                coolant_temperature_c=scalar(block[i], columns.coolant),
             )
             seq += 1
     if seq == 0:
@@ -241,6 +280,7 @@ def rows_to_snapshots(columns: Columns, blocks: Iterator[Floats], pack: PackConf
 
 
 def scalar(row: Floats, place: int | None) -> Reading:
+    """The value at ``place`` of ``row`` (columns,), NaN an invalid code; not in the profile where the file has no such column."""
     if place is None:
         return MISSING
     value = float(row[place])

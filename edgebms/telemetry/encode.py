@@ -49,6 +49,7 @@ class Encoder:
         self._cells, self._probes = cells, probes
         self._channel, self._offset, self._spacing_ns = channel, id_offset, spacing_ns
         self._sweep = 0
+        self._sensed = False
         zero, shares = crc8_tables(0, 8)
         del zero
         self._shares = np.array(shares, dtype=np.uint8)
@@ -74,7 +75,7 @@ class Encoder:
     ) -> list[Frame]:
         """The frames of one sweep, complete with its last frame. NaN becomes the invalid code; values past
         the ends of a signal its saturation code. cell_voltage_v: (cells,). temperature_c: (probes,).
-        reported_soc and gas are fractions."""
+        reported_soc and gas are fractions. Sensors go out from the first sweep on in which one of them is known."""
         volts = np.asarray(cell_voltage_v, dtype=np.float64)
         degrees = np.asarray(temperature_c, dtype=np.float64)
         if volts.shape != (self._cells,) or degrees.shape != (self._probes,):
@@ -89,7 +90,8 @@ class Encoder:
         status = CONTACTORS[contactors] | self._cells << 2 | self._probes << 11 | word(reported_soc, 0.0001, 0.0, 0, 0xFFFE, 0xFFFF) << 24
         sensors = word(insulation_ohm, 1000.0, 0.0, 0, 0xFFFE, 0xFFFF) | word(pressure_pa, 100.0, 0.0, 0, 0xFFE, 0xFFF) << 16
         sensors |= word(gas, 0.005, 0.0, 0, 0xFE, 0xFF) << 28 | word(coolant_temperature_c, 0.1, -50.0, 0, 0xFFE, 0xFFF) << 36
-        sensed = any(np.isfinite(value) for value in (insulation_ohm, pressure_pa, gas, coolant_temperature_c))
+        # once there, a value that is lost goes out as such: without a frame its last one would stand until it is stale
+        self._sensed = self._sensed or any(np.isfinite(value) for value in (insulation_ohm, pressure_pa, gas, coolant_temperature_c))
         cell_low, cell_high, cell_low_at, cell_high_at = extremes(cell_raw, NO_CELL)
         probe_low, probe_high, probe_low_at, probe_high_at = extremes(probe_raw, NO_PROBE)
         bits = None if balancing is None else np.asarray(balancing, dtype=np.bool_)
@@ -106,7 +108,7 @@ class Encoder:
         spare = (cell_low_at | cell_high_at << 9) & 0x3
         extra = (cell_low_at | cell_high_at << 9) >> 2 | (cell_low | cell_high << 16) << 16
         heads = [(STATUS, status, 0), (VOLTAGE_EXTREMES, extra, spare), (TEMPERATURE_EXTREMES, hottest, 0)]
-        if sensed:
+        if self._sensed:
             heads.insert(1, (SENSORS, sensors, 0))
         if bits is not None:
             for i in range(-(-self._cells // 48)):
