@@ -221,6 +221,14 @@ class Family(enum.StrEnum):
     DRIFT_SURVEY = "drift_survey"
     RECENT_SURVEY = "recent_survey"
     SENSE_OFFSET = "sense_offset"
+    CELL_WEEKS = "cell_weeks"
+    PROBE_WEEKS = "probe_weeks"
+    PACK_WEEKS = "pack_weeks"
+    WEEKS_SURVEY = "weeks_survey"
+    JOINT_VIEW = "joint_view"
+    CHARGE_VIEW = "charge_view"
+    SENSOR_VIEW = "sensor_view"
+    HEAT_VIEW = "heat_view"
 
 
 class Whom(enum.StrEnum):

@@ -1,4 +1,5 @@
-"""This pack's own slow history, for causes that have no peer in the pack: once an hour, over weeks, kept in the checkpoint."""
+"""This pack's own slow history: once an hour, over weeks, kept in the checkpoint. It is what ``weeks`` holds a pack against, and it bears out, or not,
+the causes that have no peer in the pack."""
 
 from __future__ import annotations
 
@@ -6,87 +7,56 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edgebms.evidence.measure import measure
+from edgebms.evidence.marks import HOUR_S, MARKS, OF_PACK_COUNT, cell_marks, pack_marks, probe_marks
+from edgebms.evidence.memory import Memory, Weeks
 from edgebms.evidence.past import Past
-from edgebms.evidence.queries import BY_WORD
 from edgebms.vocabulary import Cause
 
-Floats = NDArray[np.float64]
-
-EVERY_S = 3600.0
-STANDS_HOURS = 168
+STANDS_HOURS = 168.0
 """A week of hours in which something was known."""
-MEMORY_HOURS = 336.0
 DEPARTS = 4.0
-LEAST_SIGMA = 0.25
-"""Of a relative number: less than this is within the floor by which the numbers are scaled."""
 
-WATCHED: dict[Cause, tuple[tuple[str, tuple[int, ...]], ...]] = {
-    Cause.CURRENT_OFFSET: (("charge_against_voltage.pack.3600s", (0, 1)), ("current.pack.3600s", (3,))),
-    Cause.COOLING_FAILURE: (("pack_warming.pack.3600s", (0, 1, 2)),),
+WATCHED: dict[Cause, tuple[int, ...]] = {
+    Cause.CURRENT_OFFSET: (0, 1, 2),
+    Cause.COOLING_FAILURE: (3, 4, 5),
 }
-"""The numbers whose past speaks for or against each cause of a whole pack."""
+"""Which of ``marks.pack_marks`` speak for or against each cause of a whole pack."""
 
 
 class Baseline:
-    """Running mean and variance of each watched number, forgetting over two weeks."""
+    """Learns from every hour, whatever a student says of it: what departs is learned slowly (``memory.CLIP_SIGMAS``)."""
 
-    def __init__(self) -> None:
-        count = sum(len(numbers) for rows in WATCHED.values() for _, numbers in rows)
-        self._hours = np.zeros(count)
-        self._mean = np.zeros(count)
-        self._square = np.zeros(count)
+    def __init__(self, cells: int, probes: int) -> None:
+        self.weeks = Weeks(Memory((MARKS, cells)), Memory((MARKS, probes)), Memory(OF_PACK_COUNT))
         self._last_s = math.nan
 
     def learn(self, past: Past, time_s: float) -> None:
         """Take this hour in, where one has passed since the last."""
-        if time_s - self._last_s < EVERY_S:  # NaN is not
+        if time_s - self._last_s < HOUR_S:  # NaN is not
             return
         self._last_s = time_s
-        values = np.array([value for cause in WATCHED for value in now(past, cause)])
-        known = np.isfinite(values)
-        self._hours[known] += 1.0
-        rate = 1.0 / np.minimum(self._hours[known], MEMORY_HOURS)
-        apart = values[known] - self._mean[known]
-        self._mean[known] += rate * apart
-        self._square[known] += rate * (apart * apart * (1.0 - rate) - self._square[known])
+        for memory, marks in ((self.weeks.cells, cell_marks(past)), (self.weeks.probes, probe_marks(past)), (self.weeks.pack, pack_marks(past))):
+            if marks is not None:
+                memory.take(marks.values, marks.floors)
+
+    def pause(self) -> None:
+        """The next hour is one of another time: it is taken in whenever it comes."""
+        self._last_s = math.nan
 
     def bears_out(self, cause: Cause, past: Past) -> bool:
         """Whether this pack departs from its own past in what ``cause`` shows; never before a week stands."""
-        places = self._places(cause)
-        values = np.array(now(past, cause))
-        stands = (self._hours[places] >= STANDS_HOURS) & np.isfinite(values)
-        sigma = np.sqrt(self._square[places] + LEAST_SIGMA * LEAST_SIGMA)
-        return bool((np.abs(values - self._mean[places])[stands] >= DEPARTS * sigma[stands]).any())
-
-    @staticmethod
-    def _places(cause: Cause) -> slice:
-        first = 0
-        for other, rows in WATCHED.items():
-            count = sum(len(numbers) for _, numbers in rows)
-            if other is cause:
-                return slice(first, first + count)
-            first += count
-        raise KeyError(cause)
+        seen = pack_marks(past)
+        z = self.weeks.pack.apart(seen.values, STANDS_HOURS) / self.weeks.pack.sigma(seen.floors)
+        return bool((np.abs(z[list(WATCHED[cause])]) >= DEPARTS).any())  # NaN is not
 
     def state(self) -> dict[str, Any]:
         """What must survive a restart, as plain numbers."""
-        return {"hours": self._hours.tolist(), "mean": self._mean.tolist(), "square": self._square.tolist()}
+        return {name: getattr(self.weeks, name).state() for name in Weeks._fields}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Put ``state()`` back. Raises ValueError where it is another version's."""
-        rows = [np.array(state[name], dtype=float) for name in ("hours", "mean", "square")]
-        if any(row.shape != self._hours.shape or not np.isfinite(row).all() for row in rows):
-            raise ValueError("a baseline of other numbers")
-        self._hours, self._mean, self._square = rows
-
-
-def now(past: Past, cause: Cause) -> list[float]:
-    """The relative numbers that ``cause`` shows in, as they are."""
-    out: list[float] = []
-    for word, numbers in WATCHED[cause]:
-        relatives = measure(BY_WORD[word], past).relatives
-        out += [float(relatives[number]) for number in numbers]
-    return out
+        """Put ``state()`` back. Raises ValueError, KeyError where it is another version's or pack's."""
+        whole = [Memory(getattr(self.weeks, name).hours.shape) for name in Weeks._fields]
+        for name, memory in zip(Weeks._fields, whole, strict=True):
+            memory.restore(state[name])
+        self.weeks = Weeks(*whole)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from edgebms.evidence import cells, halves, own, packs, probes, sense
+from edgebms.evidence import cells, halves, own, packs, probes, sense, weeks
 from edgebms.evidence.past import Past
 from edgebms.evidence.profile import Profile
 from edgebms.vocabulary import Family
@@ -23,6 +23,8 @@ PROFILES: dict[Family, Callable[[Past, float], Profile | None]] = {
     Family.VOLTAGE_DIPS: own.voltage_dips,
     Family.THERMAL_PEAK: probes.thermal_peak,
     Family.SENSE_OFFSET: sense.sense_offset,
+    Family.CELL_WEEKS: weeks.cell_weeks,
+    Family.PROBE_WEEKS: weeks.probe_weeks,
 }
 PACK: dict[Family, Callable[[Past, float], packs.Numbers | None]] = {
     Family.SUM_MISMATCH: packs.sum_mismatch,
@@ -36,6 +38,7 @@ PACK: dict[Family, Callable[[Past, float], packs.Numbers | None]] = {
     Family.COVERAGE: packs.coverage,
     Family.HEAT_BALANCE: halves.heat_balance,
     Family.CURRENT_AT_REST: halves.current_at_rest,
+    Family.PACK_WEEKS: weeks.pack_weeks,
 }
 
 

@@ -7,10 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebms.evidence.families import measured_pack, measured_profile
+from edgebms.evidence.families import measured_pack
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import NUMBERS, Query
 from edgebms.evidence.survey import SURVEY, survey
+from edgebms.evidence.views import profile_of
 from edgebms.vocabulary import Whom
 
 Floats = NDArray[np.float64]
@@ -41,7 +42,7 @@ def _measured(query: Query, past: Past, suspect: int) -> Bundle:
     if query.whom is Whom.PACK:
         answer = survey(query.family, past, query.window_s) if query.family in SURVEY else measured_pack(past, query.family, query.window_s)
         return unknown(query) if answer is None else Bundle(query, -1, *answer)
-    found = measured_profile(past, query.family, query.window_s)
+    found = profile_of(past, query.family, query.window_s)
     if found is None:
         return unknown(query, -1 if query.whom is Whom.OUTLIER else suspect)
     if query.whom is Whom.OUTLIER:

@@ -95,8 +95,8 @@ def usual(seen: Spread, line: Ridge) -> float:
 
 
 def voltage_dips(past: Past, window_s: float) -> Profile | None:
-    """What current, its change and time leave: depth of its lowest row below the cell's mean beyond the median cell's, V; that depth less the
-    highest row's height, over both, -1..1; share of rows that dip. Relative: z; itself; over 1 %."""
+    """What current, its change and time leave, less of it where the current's change tells little: depth of its lowest row below the cell's mean
+    beyond the median cell's, V; that depth less the highest row's height, over both, -1..1; share of rows that dip. Relative: z; itself; over 1 %."""
     seen, own = spread(past, window_s), moments(past, window_s)
     if seen is None or own is None or not seen.loaded or len(seen.time_s) < 2 * LEAST_ROWS:
         return None
@@ -107,6 +107,7 @@ def voltage_dips(past: Past, window_s: float) -> Profile | None:
     left = line.left(seen.apart_v)
     known = seen.missing <= 0.5
     sensor_v = past.scale.sensor_v
+    left *= trusted(left, change, np.hypot(sensor_v, usual(seen, line)))
     depth, height = -left.min(axis=0), left.max(axis=0)
     one_sided = (depth - height) / (depth + height + 4.0 * sensor_v)
     edge_v = DIP_SIGMAS * np.hypot(sensor_v, usual(seen, line))
@@ -115,3 +116,14 @@ def voltage_dips(past: Past, window_s: float) -> Profile | None:
         share[cell] = np.count_nonzero(left[:, cell] < -edge_v) / len(left)
     z, apart = standing(depth[None], np.array([[sensor_v]]))
     return profile([apart[0], one_sided, share], [z[0], one_sided, share / DIPS_UNIT], True, slice(0, 3, 2))
+
+
+def trusted(left: Floats, change: Floats, noise_v: float) -> Floats:
+    """How far each of the rows ``left`` (t, n) tells of its cell, 0..1: (t, n). Where the current changes between two cells of one sweep, what is left
+    of a cell scatters by more, the more it changed; by how much each cell does is read from its own rows, over ``noise_v``."""
+    square = change * change
+    centred = square - square.mean()
+    spread_v2 = left * left
+    per_change = np.maximum(centred @ spread_v2 / (float(centred @ centred) + LEAST_SQUARES), 0.0)
+    out: Floats = 1.0 / np.sqrt(1.0 + square[:, None] * per_change / (noise_v * noise_v))
+    return out

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig, probe_of_cell
+from edgebms.evidence.memory import Weeks
 from edgebms.history.history import History, Window
 
 Floats = NDArray[np.float64]
@@ -92,12 +93,13 @@ class Past:
 
     scale: Scale
     means: Means
+    weeks: Weeks | None = None
     worked: dict[Any, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, history: History, scale: Scale) -> Past:
-        """As ``history`` stands; ask before its next push."""
-        return cls(scale, history.means)
+    def of(cls, history: History, scale: Scale, weeks: Weeks | None = None) -> Past:
+        """As ``history`` stands; ask before its next push. weeks: what is usual of the pack, None = nobody remembered."""
+        return cls(scale, history.means, weeks)
 
     def window(self, seconds: float) -> Window | None:
         """Rows of the last ``seconds``, None = too little of it has passed to say anything."""

@@ -71,6 +71,14 @@ ANSWERS: dict[Family, tuple[Number, ...]] = {
     Family.DRIFT_SURVEY: _numbers("charge_against_voltage/1", "current_at_rest/1", "heat_balance/1", "sum_mismatch/1"),
     Family.RECENT_SURVEY: _numbers("voltage_deviation/1", "voltage_steps/1", "cell_sensor/1", "thermal_rate/1"),
     Family.SENSE_OFFSET: _numbers("offset/V", "soc/1", "offset_explains/V", "ahead_of_next/1"),
+    Family.CELL_WEEKS: _numbers("resistance/1", "at_rest/V", "soc/1", "ahead_of_next/1"),
+    Family.PROBE_WEEKS: _numbers("level/K", "from_neighbours/K", "stillness/1", "ahead_of_next/1"),
+    Family.PACK_WEEKS: _numbers("drift/1", "at_rest/1", "per_heat/1", "spread/1"),
+    Family.WEEKS_SURVEY: _numbers("cell_weeks/1", "probe_weeks/1", "drift/1", "per_heat/1"),
+    Family.JOINT_VIEW: _numbers("resistance_deviation/1", "own_change/1", "cell_weeks/1", "temperature_deviation/1"),
+    Family.CHARGE_VIEW: _numbers("at_rest/1", "self_discharge/1", "offset_explains/1", "cell_weeks/1"),
+    Family.SENSOR_VIEW: _numbers("stillness/1", "against_neighbours/1", "own_step/1", "latest_step/1"),
+    Family.HEAT_VIEW: _numbers("level/1", "slope/1", "stillness/1", "probe_weeks/1"),
 }  # fmt: skip
 """What each family answers with, in order."""
 
@@ -151,6 +159,19 @@ OF_A_DAY = (
 )  # fmt: skip
 """What an hour does not show of a fault that began before it."""
 
+HOUR_S = 3600.0
+AGAINST_WEEKS = (
+    *(Query(family, whom, HOUR_S) for family in (Family.CELL_WEEKS, Family.PROBE_WEEKS) for whom in (Whom.OUTLIER, Whom.SUSPECT)),
+    *(Query(family, Whom.PACK, HOUR_S) for family in (Family.PACK_WEEKS, Family.WEEKS_SURVEY)),
+)
+"""This hour against the pack's own weeks (see ``weeks``)."""
+VIEWS = tuple(
+    Query(family, Whom.SUSPECT, window_s)
+    for family in (Family.JOINT_VIEW, Family.CHARGE_VIEW, Family.SENSOR_VIEW, Family.HEAT_VIEW)
+    for window_s in (HOUR_S, DAY_S)
+)
+"""One look at four measures of the cell that was named (see ``views``)."""
+
 QUERIES: tuple[Query, ...] = (
     *(Query(family, Whom.OUTLIER, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.SUSPECT, window_s) for family, windows in CELL_FAMILIES.items() for window_s in windows),
@@ -161,6 +182,8 @@ QUERIES: tuple[Query, ...] = (
     *(Query(family, Whom.PACK, window_s) for family, windows in LATER_PACK_FAMILIES.items() for window_s in windows),
     *(Query(family, Whom.PACK, window_s) for family, windows in SURVEYS.items() for window_s in windows),
     *OF_A_DAY,
+    *AGAINST_WEEKS,
+    *VIEWS,
 )
 """In the order of their tokens."""
 

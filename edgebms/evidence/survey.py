@@ -35,6 +35,7 @@ SURVEY: dict[Family, tuple[tuple[Family, int], ...]] = {
     Family.RECENT_SURVEY: (
         (Family.VOLTAGE_DEVIATION, SCORE), (Family.VOLTAGE_STEPS, SCORE), (Family.CELL_SENSOR, SCORE), (Family.THERMAL_RATE, SCORE),
     ),
+    Family.WEEKS_SURVEY: ((Family.CELL_WEEKS, SCORE), (Family.PROBE_WEEKS, SCORE), (Family.PACK_WEEKS, 0), (Family.PACK_WEEKS, 2)),
 }  # fmt: skip
 """The four of each survey, within its own window: of a family of cells or probes the largest, of one of the pack that relative number."""
 

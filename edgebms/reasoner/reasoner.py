@@ -40,7 +40,7 @@ class Reasoner:
 
     def __init__(self, student: ReasoningStudent, scale: Scale, ask: Ask, late: Late = never) -> None:
         self._student, self._scale, self._ask, self._late = student, scale, ask, late
-        self.baseline = Baseline()
+        self.baseline = Baseline(scale.cells, scale.probes)
         self._due_ns = 0
         self._suspicious = False
         self._heard: tuple[Heard, ...] = ()
@@ -61,7 +61,7 @@ class Reasoner:
         self._every_ns, self._stepped_ns = time_ns - self._stepped_ns, time_ns
         if time_ns < self._due_ns:
             return ReasonerStatus.SKIPPED, None
-        past = Past.of(history, self._scale) if ready is None else ready
+        past = Past.of(history, self._scale, self.baseline.weeks) if ready is None else ready
         suspicious, before = self._suspicious, self._before(time_ns)
 
         def work() -> tuple[Glance, bool]:
@@ -87,11 +87,10 @@ class Reasoner:
         return status, verdict
 
     def settle(self, history: History, time_ns: int) -> None:
-        """What may wait until the decision has left: the pack's slow history learns from a pack that looks healthy, and where the next snapshot
-        will be asked about, what was asked last time is worked out."""
-        past = Past.of(history, self._scale)
-        if not self._suspicious:
-            self.baseline.learn(past, time_ns / 1e9)
+        """What may wait until the decision has left: the pack's slow history learns, and where the next snapshot will be asked about, what was asked
+        last time is worked out."""
+        past = Past.of(history, self._scale, self.baseline.weeks)
+        self.baseline.learn(past, self._stepped_ns / 1e9)  # by the snapshots' time: an audit has no other
         if time_ns + self._every_ns < self._due_ns:
             return
         usual = self._usual.get(FULL if self._suspicious else len(self._before(time_ns)), ())

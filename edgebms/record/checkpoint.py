@@ -129,7 +129,7 @@ def collect(line: PackLine, pack: PackConfig, counters: Counters, moment: Moment
         "alerts": pipeline.arbiter.state(),
         "counters": msgspec.to_builtins(counters.totals),
         "figures": plain(figures(pipeline.estimator)),
-        "reasoner": pipeline.reasoner.state() if pipeline.reasoner is not None else None,
+        "weeks": pipeline.reasoner.state() if pipeline.reasoner is not None else None,
     }
     return [header, body]
 
@@ -208,7 +208,7 @@ def _restore(saved: Saved, line: PackLine, counters: Counters, now: Moment, unkn
     if card["fingerprint"] != fingerprint(line.card):
         return Restored(counters, off, f"its states are of another card ({card['name']}); latches and counters are kept")
     pipeline.estimator.restore(arrays(body["estimator"]), now.mono_ns / 1e9, off.seconds)
-    slow = body.get("reasoner")  # runtimes without a reasoner wrote none
+    slow = body.get("weeks")  # runtimes without a reasoner wrote none, and those of before another one
     if slow is not None and pipeline.reasoner is not None:
         pipeline.reasoner.restore(slow)
     return Restored(counters, off)

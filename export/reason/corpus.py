@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.errors import LogError
+from edgebms.evidence.baseline import Baseline
 from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
 from edgebms.reasoner.language import CAUSES
 from edgebms.vocabulary import Cause
 from export.reason.cusum import CHANNELS, statistics
 from export.reason.extract import Extracted, Recording, card_of, extract
 from hil.plant.draws import Ranges
-from hil.plant.episodes import Episode, Mix, Plan, run_batch
+from hil.plant.earlier import stretch
+from hil.plant.episodes import Episode, Mix, Plan, play, troupe
 from hil.plant.faults import FAULTS, LOOK_ALIKES
 
 FOLDER = Path("build") / "reason-corpus"
@@ -49,6 +51,8 @@ SLOW = (
 """Faults that a day shows and an hour does not: days with these, beside healthy ones, are the split ``slow``, which training reads behind ``train``."""
 SLOW_CELLS = (16, 24, 32, 48, 64, 96)
 LARGER = (("joint_loose", 8.0), ("current_offset", 6.0))
+STRETCHES = (0, 0, 3, 4, 5, 6)
+"""Stretches of ordinary use (``hil.plant.earlier``) that a gateway has seen of a pack before: of a third of the packs it knows nothing."""
 INSTANTS = 5
 FIRST_S = 300.0
 PACKS_A_BATCH = 1000
@@ -146,8 +150,8 @@ def instants(rng: np.random.Generator, episode: Episode) -> NDArray[np.float64]:
     return np.clip([end_s, *drawn], None, end_s)
 
 
-def rows_of(episode: Episode, tick_s: NDArray[np.float64]) -> NDArray[np.void]:
-    recording = Recording(episode)
+def rows_of(episode: Episode, tick_s: NDArray[np.float64], baseline: Baseline | None = None) -> NDArray[np.void]:
+    recording = Recording(episode, baseline)
     found: Extracted = extract(episode, tick_s, recording)
     rows = np.zeros(len(found.tick_s), dtype=ROW)
     rows["number"], rows["kind"], rows["card"] = found.number, found.kind, episode.card
@@ -167,22 +171,53 @@ def rows_of(episode: Episode, tick_s: NDArray[np.float64]) -> NDArray[np.void]:
 def make_batch(split: str, batch: int) -> NDArray[np.void]:
     plan = plan_of(split, batch)
     found = []
-    for episode in pybamm_batch(plan, batch) if split == "pybamm" else run_batch(plan, batch, batch * PACKS_A_BATCH):
+    for episode, baseline in pybamm_batch(plan, batch) if split == "pybamm" else circuit_batch(plan, batch):
         rng = np.random.default_rng([plan.seed, episode.number, 0x1D])
-        found.append(rows_of(episode, instants(rng, episode)))
+        found.append(rows_of(episode, instants(rng, episode), baseline))
     return np.concatenate(found)
 
 
-def pybamm_batch(plan: Plan, batch: int) -> Iterator[Episode]:
-    """Packs of day ``batch`` of PyBaMM's library and those behind it. Raises LogError where there is no library."""
-    from hil.plant_pybamm.episodes import episode
+Known = tuple[Episode, Baseline | None]
+"""An episode, and what a gateway has learnt of its pack before."""
+
+
+def circuit_batch(plan: Plan, batch: int) -> Iterator[Known]:
+    """Each pack after as many stretches of ordinary use as were drawn for it."""
+    first = batch * PACKS_A_BATCH
+    curves, shared, cast = troupe(plan, batch)
+    known = np.random.default_rng([plan.seed, batch, 0xEA]).choice(STRETCHES, len(cast))
+    learnt: dict[int, Baseline] = {}
+    for number in range(max(STRETCHES)):
+        # who has been known longest plays in all: the first of the cast, so that a pack's number stands
+        order = np.flatnonzero(known > number)
+        there = [cast[place] for place in order]
+        for place, episode in zip(order, stretch(plan, curves, shared, there, first, batch, number), strict=True):
+            learnt[int(place)] = Recording(episode, learnt.get(int(place))).remember()
+    for place, episode in enumerate(play(plan, curves, shared, cast, first)):
+        yield episode, learnt.get(place)
+
+
+def pybamm_batch(plan: Plan, batch: int) -> Iterator[Known]:
+    """Packs of day ``batch`` of PyBaMM's library and those behind it, each after the day before where the library has one. Raises LogError where
+    there is no library."""
+    from hil.plant_pybamm.episodes import before, episode
     from hil.plant_pybamm.library import FOLDER as LIBRARY
     from hil.plant_pybamm.library import days_of, read_day
 
     days = days_of(LIBRARY)
     for place in range(PYBAMM_PACKS):
         at = batch * PYBAMM_PACKS + place
-        yield episode(plan, read_day(days[at % len(days)]), at)
+        day = read_day(days[at % len(days)])
+        earlier = before(plan, day, at)
+        yield episode(plan, day, at), learnt_of(earlier) if earlier is not None else None
+
+
+def learnt_of(earlier: Episode) -> Baseline:
+    """What a day has taught of its pack, hour by hour."""
+    recording = Recording(earlier)
+    recording.learn(len(recording.time_s) - 1)
+    recording.baseline.pause()
+    return recording.baseline
 
 
 def make(folder: Path, split: str, packs: int) -> int:

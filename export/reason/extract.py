@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard, load_card
-from edgebms.evidence.families import measured_profile
+from edgebms.evidence.baseline import Baseline
+from edgebms.evidence.marks import HOUR_S
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import LEAST_SHARE, Past, Scale
 from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
+from edgebms.evidence.views import profile_of
 from edgebms.history.history import CELLS, CURRENT, GAS, INSULATION, MEANS, SHORT_MEANS, VOLTAGE, Window, cut
 from edgebms.vocabulary import Cause, Level, Whom
 from export.fault_logs import WATCHED
@@ -73,10 +75,13 @@ def scale_of(episode: Episode) -> Scale:
 class Recording:
     """An episode as ``History`` would hold it: ``at(i)`` is the past as it stands right after snapshot ``i``."""
 
-    def __init__(self, episode: Episode) -> None:
+    def __init__(self, episode: Episode, baseline: Baseline | None = None) -> None:
+        """baseline: what the gateway has learnt of the pack before, None = it never saw it."""
         cells = episode.cell_voltage_v.shape[1]
         self.cells = cells
         self.scale = scale_of(episode)
+        self.baseline = Baseline(cells, self.scale.probes) if baseline is None else baseline
+        self._learned_s = HOUR_S
         # to the nanosecond, as a snapshot's time is
         self.time_s = np.rint(episode.time_s * 1e9).astype(np.int64) * 1e-9
         rows = np.full((len(self.time_s), CELLS + cells + episode.temperature_c.shape[1]), np.nan, dtype=np.float32)
@@ -97,7 +102,20 @@ class Recording:
             first = max(int(np.searchsorted(time_s, now_s - seconds)), end - ROWS[period_s], 0)
             return cut(time_s[first:end], values[first:end], self.cells, period_s)
 
-        return Past(self.scale, means)
+        return Past(self.scale, means, self.baseline.weeks)
+
+    def learn(self, snapshot: int) -> None:
+        """What ``Baseline`` takes in once an hour, up to snapshot ``snapshot``; ask for them in their order."""
+        while self._learned_s <= self.time_s[snapshot]:
+            at = int(np.searchsorted(self.time_s, self._learned_s))
+            self.baseline.learn(self.at(at), float(self.time_s[at]))
+            self._learned_s += HOUR_S
+
+    def remember(self) -> Baseline:
+        """A whole stretch as one hour of the baseline, which goes on to the next one."""
+        self.baseline.learn(self.at(len(self.time_s) - 1), float(self.time_s[-1]))
+        self.baseline.pause()
+        return self.baseline
 
     def _of(self, period_s: float) -> tuple[NDArray[np.float64], Singles, NDArray[np.int64]]:
         if period_s not in self._means:
@@ -131,8 +149,9 @@ def extract(episode: Episode, tick_s: NDArray[np.float64], recording: Recording 
     numbers = np.full((count, len(QUERIES), NUMBERS), np.nan, dtype=np.float32)
     named = np.full((count, len(QUERIES)), -1, dtype=np.int16)
     about = np.full((count, len(OUTLIERS), len(ABOUT_SUSPECT), NUMBERS), np.nan, dtype=np.float32)
-    for k, snapshot in enumerate(snapshots):
-        past = recording.at(int(snapshot))
+    for k in np.argsort(snapshots, kind="stable").tolist():
+        recording.learn(int(snapshots[k]))
+        past = recording.at(int(snapshots[k]))
         for place, query in enumerate(QUERIES):
             if query.whom in (Whom.PACK, Whom.OUTLIER):
                 bundle = measure(query, past)
@@ -156,7 +175,7 @@ def of_suspects(past: Past, suspects: NDArray[np.intp]) -> Singles:
     out = np.full((len(suspects), len(ABOUT_SUSPECT), NUMBERS), np.nan, dtype=np.float32)
     for at, place in enumerate(ABOUT_SUSPECT):
         query = QUERIES[place]
-        profile = measured_profile(past, query.family, query.window_s)
+        profile = profile_of(past, query.family, query.window_s)
         if profile is None:
             continue
         rows = suspects if profile.cells else np.where(suspects >= 0, past.scale.probe_of_cell[suspects], -1)

@@ -6,7 +6,7 @@ Pack k of a seed is the same whatever the number of packs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -132,6 +132,11 @@ def episodes(plan: Plan) -> Iterator[Episode]:
 
 def run_batch(plan: Plan, batch: int, first: int) -> Iterator[Episode]:
     """The packs of batch ``batch``; its first pack has the number ``first``."""
+    yield from play(plan, *troupe(plan, batch), first)
+
+
+def troupe(plan: Plan, batch: int) -> tuple[Curves, BatchDraw, list[Cast]]:
+    """Who plays in batch ``batch``."""
     rng = np.random.default_rng([plan.seed, batch])
     shared = draw_batch(rng, plan.ranges)
     if plan.period_s is not None:
@@ -140,8 +145,7 @@ def run_batch(plan: Plan, batch: int, first: int) -> Iterator[Episode]:
     snapshots = int(plan.hours * 3600 / shared.period_s)
     fit = int(BATCH_ROWS / (1.8 * shared.cells * snapshots))
     count = max(1, min(int(np.clip(BATCH_CELLS // shared.cells, *BATCH_PACKS)), fit))
-    cast = [Cast.of(plan, curves, shared, batch, i) for i in range(count)]
-    yield from play(plan, curves, shared, cast, first)
+    return curves, shared, [Cast.of(plan, curves, shared, batch, i) for i in range(count)]
 
 
 @dataclass(slots=True, eq=False)
@@ -231,9 +235,13 @@ def stage(curves: Curves, shared: BatchDraw, cast: list[Cast], twins: bool = Tru
     return World(packs, senses, control), of
 
 
-def play(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first: int) -> Iterator[Episode]:
-    """Run the packs of ``cast`` and their twins, and judge each by its twin."""
+def play(
+    plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first: int, staged: Callable[[Cast], None] | None = None
+) -> Iterator[Episode]:
+    """Run the packs of ``cast`` and their twins, and judge each by its twin. staged: called with each of the cast before the first second."""
     world, of = stage(curves, shared, cast, plan.twins)
+    for part in cast if staged is not None else ():
+        staged(part)
     seen, soc = perform(plan, world, shared, cast, of)
     packs = world.packs
     twin_row = {int(pack): len(cast) + k for k, pack in enumerate(of[len(cast) :])}

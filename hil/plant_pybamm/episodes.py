@@ -6,6 +6,7 @@ Pack k of a seed is the same whatever the number of packs, as long as the librar
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from hil.plant.detect import FLOOR, Seen, quantities
 from hil.plant.episodes import Episode, Plan
 from hil.plant.faults import ORDINARY, Fault
 from hil.plant_pybamm.characterise import card_path, read_card
-from hil.plant_pybamm.compose import KINDS, PackLog, compose, draw_fault, draw_recipe
+from hil.plant_pybamm.compose import KINDS, PackLog, Recipe, compose, draw_fault, draw_recipe
 from hil.plant_pybamm.compose import Fault as Drawn
 from hil.plant_pybamm.days import STEP_S
 from hil.plant_pybamm.library import FOLDER, LibraryDay, days_of, read_day
@@ -51,33 +52,51 @@ def check(plan: Plan) -> None:
             raise ConfigError(what, where=where, mend="leave the option out")
 
 
-def episode(plan: Plan, day: LibraryDay, number: int) -> Episode:
-    """Pack ``number`` (from 0) of ``plan``."""
+def before(plan: Plan, day: LibraryDay, number: int) -> Episode | None:
+    """Pack ``number`` of ``plan`` on the day before its own; None = the library has none."""
+    if day.before is None:
+        return None
+    recipe = pack_of(plan, day, number)[1]
+    return told_of(day.before, compose(day.before, recipe), number)
+
+
+def pack_of(plan: Plan, day: LibraryDay, number: int) -> tuple[np.random.Generator, Recipe]:
+    """(the generator that draws all else of pack ``number``, what the pack is)."""
     rng = np.random.default_rng([plan.seed, number, 0x9B])
     cells = int(rng.choice(CELLS))
     probes = max(2, cells // int(rng.choice(CELLS_PER_PROBE)))
-    recipe = draw_recipe(day, rng, cells, probes)
+    return rng, draw_recipe(day, rng, cells, probes)
+
+
+def episode(plan: Plan, day: LibraryDay, number: int) -> Episode:
+    """Pack ``number`` (from 0) of ``plan``."""
+    rng, recipe = pack_of(plan, day, number)
+    cells, probes = len(recipe.first), recipe.probes
     kind = draw_kind(rng, plan)
-    seconds = float(day.time_s[-1])
-    drawn = draw_fault(rng, kind, cells, probes, seconds) if kind != ORDINARY else None
+    drawn = draw_fault(rng, kind, cells, probes, float(day.time_s[-1])) if kind != ORDINARY else None
     log = compose(day, recipe, drawn)
+    told = told_of(day, log, number)
+    if drawn is None:
+        return told
+    healthy = [compose(day, recipe), *(compose(day, draw_recipe(day, rng, cells, probes)) for _ in range(PEERS - 1))]
+    sigmas, quantity = departure(from_card(read_card(day.cell_set)), log, healthy, told.capacity_ah)
+    row = KINDS[kind]
+    size, unit = in_pack(drawn, day)
+    fault = Fault(kind, row.cause, drawn.cell, drawn.probe, drawn.onset_s, size, unit, 0.0, 0)
+    return replace(told, kind=kind, fault=fault, sigmas=sigmas, quantity=quantity)
+
+
+def told_of(day: LibraryDay, log: PackLog, number: int) -> Episode:
+    """``log`` as an episode of ordinary use."""
     curves = from_card(read_card(day.cell_set))
-    capacity_ah = curves.capacity_ah * day.cell_set.parallel
-    sigmas, quantity = float("nan"), ""
-    fault = None
-    if drawn is not None:
-        healthy = [compose(day, recipe), *(compose(day, draw_recipe(day, rng, cells, probes)) for _ in range(PEERS - 1))]
-        sigmas, quantity = departure(curves, log, healthy, capacity_ah)
-        row = KINDS[kind]
-        size, unit = in_pack(drawn, day)
-        fault = Fault(kind, row.cause, drawn.cell, drawn.probe, drawn.onset_s, size, unit, 0.0, 0)
+    probes = log.temperature_c.shape[1]
     return Episode(
         number=number,
-        kind=kind,
-        fault=fault,
+        kind=ORDINARY,
+        fault=None,
         card=card_path(day.cell_set).name,
         parallel=float(day.cell_set.parallel),
-        capacity_ah=capacity_ah,
+        capacity_ah=curves.capacity_ah * day.cell_set.parallel,
         period_s=STEP_S,
         sweep_s=0.0,
         load=day.kind,
@@ -94,8 +113,8 @@ def episode(plan: Plan, day: LibraryDay, number: int) -> Episode:
         soc=counted(day, curves.capacity_ah, len(log.time_s)).astype(np.float32),
         ran_away=(),
         hottest_c=float(log.temperature_c.max()),
-        sigmas=sigmas,
-        quantity=quantity,
+        sigmas=float("nan"),
+        quantity="",
     )
 
 

@@ -10,17 +10,18 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.errors import LogError
-from hil.plant_pybamm.days import draw_day
+from hil.plant_pybamm.days import Day, draw_day
 from hil.plant_pybamm.sets import SETS, CellSet
-from hil.plant_pybamm.simulate import Draw, simulate
+from hil.plant_pybamm.simulate import Draw, Run, simulate
 
 Floats = NDArray[np.float64]
 
@@ -28,6 +29,8 @@ FOLDER = Path("build") / "pybamm-library"
 CELLS = 4
 """Cells simulated of each day's batch; a pack mixes them."""
 TRIES = 8
+WEATHER_K, AIR_C = 3.0, (3.0, 38.0)
+"""How far the air of a day before is from that of the day, and within what it stays (``days.draw_day``)."""
 SEED = 20261124
 
 
@@ -44,6 +47,8 @@ class LibraryDay:
     temperature_c: Floats
     soc: float
     draws: Floats
+    before: LibraryDay | None = None
+    """The same cells on a day before, None = an older library."""
 
 
 def make(folder: Path, days: int, jobs: int, seed: int = SEED) -> None:
@@ -92,21 +97,43 @@ def make_day(task: tuple[Path, int, int]) -> float:
         raise LogError(f"day {number} ends at a voltage limit {TRIES} times", where=cell_set.name, mend="take another seed")
     path = path_of(folder, number, seed)
     partial = path.with_suffix(".part.npz")
+    earlier = day_before(cell_set, draws, float(day.ambient_c.mean()), [seed, number, 0xEA])
     np.savez_compressed(
         partial,
         cell_set=cell_set.key,
         kind=day.kind,
         attempt=attempt,
-        soc=day.soc,
-        time_s=day.time_s.astype(np.float32),
-        current_a=current_a.astype(np.float32),
-        ambient_c=day.ambient_c.astype(np.float32),
-        voltage_v=np.column_stack([run.voltage_v for run in runs]).astype(np.float32),
-        temperature_c=np.column_stack([run.temperature_c for run in runs]).astype(np.float32),
         draws=np.array([(d.capacity, d.contact, d.cooling, d.warmer_k, d.soc) for d in draws]),
+        **columns(day, current_a, runs),
+        **{f"before_{name}": column for name, column in earlier.items()},
     )
     partial.replace(path)
     return time.monotonic() - began_s
+
+
+def day_before(cell_set: CellSet, draws: list[Draw], ambient_c: float, seed: list[int]) -> dict[str, Any]:
+    """A day of other use of the same cells, in the same season; empty where TRIES days end at a voltage limit."""
+    for attempt in range(TRIES):
+        rng = np.random.default_rng([*seed, attempt])
+        day = draw_day(rng)
+        air_c = np.clip(day.ambient_c - day.ambient_c.mean() + ambient_c + rng.uniform(-WEATHER_K, WEATHER_K), *AIR_C)
+        current_a = day.c_rate * cell_set.capacity_ah
+        runs = [simulate(cell_set, day.time_s, current_a, air_c, day.soc, draw) for draw in draws]
+        if all(run.whole for run in runs):
+            return {"kind": day.kind, **columns(replace(day, ambient_c=air_c), current_a, runs)}
+    return {}
+
+
+def columns(day: Day, current_a: Floats, runs: list[Run]) -> dict[str, Any]:
+    """A day as it stands in a file."""
+    return {
+        "soc": day.soc,
+        "time_s": day.time_s.astype(np.float32),
+        "current_a": current_a.astype(np.float32),
+        "ambient_c": day.ambient_c.astype(np.float32),
+        "voltage_v": np.column_stack([run.voltage_v for run in runs]).astype(np.float32),
+        "temperature_c": np.column_stack([run.temperature_c for run in runs]).astype(np.float32),
+    }
 
 
 def days_of(folder: Path) -> list[Path]:
@@ -124,5 +151,13 @@ def read_day(path: Path) -> LibraryDay:
             told = {name: kept[name] for name in kept.files}
     except (OSError, ValueError) as error:
         raise LogError(f"cannot be read: {error}", where=str(path), mend="delete it and make it again") from None
-    wide = {name: told[name].astype(float) for name in ("time_s", "current_a", "ambient_c", "voltage_v", "temperature_c", "draws")}
-    return LibraryDay(cell_set=SETS[str(told["cell_set"])], kind=str(told["kind"]), soc=float(told["soc"]), **wide)
+    day = day_of(told, told)
+    if "before_kind" not in told:
+        return day
+    earlier = {name.removeprefix("before_"): value for name, value in told.items() if name.startswith("before_")}
+    return replace(day, before=day_of(earlier | {"draws": told["draws"]}, told))
+
+
+def day_of(day: dict[str, Any], told: dict[str, Any]) -> LibraryDay:
+    wide = {name: day[name].astype(float) for name in ("time_s", "current_a", "ambient_c", "voltage_v", "temperature_c", "draws")}
+    return LibraryDay(cell_set=SETS[str(told["cell_set"])], kind=str(day["kind"]), soc=float(day["soc"]), **wide)
