@@ -38,6 +38,9 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("-c", "--config", type=Path, metavar="gateway.toml", help="with --log: the configuration that made the decisions")
     parser.add_argument("--pack", help="with --log: the pack that a BDF file belongs to (only needed when the config has several)")
+    parser.add_argument(
+        "--state", type=Path, metavar="FILE", help="with --log: the checkpoint from which the gateway went on where the log begins (as in replay)"
+    )
     parser.set_defaults(func=run)
 
 
@@ -47,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
         if args.config is None:
             raise ConfigError("the configuration is missing", where="audit --log", mend="give -c gateway.toml")
-        return check(args.folder, args.log, args.config, args.pack)
+        return check(args.folder, args.log, args.config, args.pack, args.state)
     from edgebms.record.audit import AuditedOrder
 
     for files in logs(args.folder):

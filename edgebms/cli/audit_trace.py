@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, cast
 from edgebms.errors import ConfigError, LogError
 
 if TYPE_CHECKING:
+    from edgebms.config import PackConfig
     from edgebms.decision.types import Decision
     from edgebms.evidence.past import Scale
     from edgebms.gateway_fault import GatewayFault
     from edgebms.pipeline import Pipeline
+    from edgebms.recompute.weeks import Remembered
     from edgebms.telemetry.snapshot import Snapshot
 
 
-def check(decisions: Path, logs: list[Path], config_path: Path, pack: str | None) -> int:
-    """0 = every observation is as the log has it; 1 = not, each told on a line. The log must begin where the gateway's memory began.
+def check(decisions: Path, logs: list[Path], config_path: Path, pack: str | None, state: Path | None) -> int:
+    """0 = every observation is as the log has it; 1 = not, each told on a line. The log must begin where the gateway's memory began: at its start,
+    or at a restart, with the checkpoint from which it went on (of its weeks; hours are not kept over one).
 
     Raises EdgebmsError.
     """
@@ -41,7 +44,7 @@ def check(decisions: Path, logs: list[Path], config_path: Path, pack: str | None
     watched = {}
     for entry in config.pack:
         line = lines[entry.name]
-        watch = Watch(line.pipeline, told.get(entry.name, {}), Scale.of(line.card, entry))
+        watch = Watch(line.pipeline, told.get(entry.name, {}), Scale.of(line.card, entry), remembered(state, entry))
         watched[entry.name] = watch
         lines[entry.name] = dataclasses.replace(line, pipeline=cast("Pipeline", watch))
     clock = LogClock()
@@ -92,6 +95,25 @@ def reasoned(path: Path) -> dict[str, dict[int, Decision]]:
     return found
 
 
+def remembered(state: Path | None, pack: PackConfig) -> Remembered:
+    """What ``pack`` knew of its weeks when the log began: by the checkpoint ``state``, if that is its. Raises StateError."""
+    from edgebms.errors import StateError
+    from edgebms.record.checkpoint import load, pack_key
+    from edgebms.recompute.weeks import Remembered
+
+    weeks = Remembered(pack.cells, pack.probes)
+    if state is None:
+        return weeks
+    saved = load(state)
+    kept = saved.body.get("weeks") if saved.header.get("pack") == pack_key(pack) else None
+    try:
+        if kept is not None:
+            weeks.restore(kept)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise StateError(f"its weeks do not hold what they should ({error})", where=str(state), mend="name the checkpoint of this log") from None
+    return weeks
+
+
 def watching_only(decision: Decision) -> None:
     """The log's own decisions go nowhere."""
 
@@ -99,10 +121,10 @@ def watching_only(decision: Decision) -> None:
 class Watch:
     """Stands in a pack's line before its pipeline, and holds the decisions against the snapshots that pass."""
 
-    def __init__(self, pipeline: Pipeline, told: dict[int, Decision], scale: Scale) -> None:
+    def __init__(self, pipeline: Pipeline, told: dict[int, Decision], scale: Scale, weeks: Remembered) -> None:
         from edgebms.recompute.rows import Rows
 
-        self._pipeline, self._told, self._scale = pipeline, told, scale
+        self._pipeline, self._told, self._scale, self._weeks = pipeline, told, scale, weeks
         self._rows = Rows()
         self.wrong: list[str] = []
         self.checked = 0
@@ -113,9 +135,10 @@ class Watch:
         decision = self._told.pop(snapshot.seq, None)
         if decision is not None and decision.reasoning is not None:
             self.checked += len(decision.reasoning.trace)
-            found = differences(decision.reasoning, self._rows, self._scale)
+            found = differences(decision.reasoning, self._rows, self._scale, self._weeks)
             self.wrong += [f"{snapshot.pack} seq {snapshot.seq}: {line}" for line in found]
         self._rows.add(snapshot)
+        self._weeks.learn(self._rows, self._scale, snapshot.time_ns * 1e-9)
         return self._pipeline.step(snapshot, now_ns, utc_ns, faults)
 
     def settle(self, now_ns: int) -> None:

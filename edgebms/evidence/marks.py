@@ -82,8 +82,11 @@ def probe_marks(past: Past) -> Marks | None:
 
 def pack_marks(past: Past) -> Marks:
     """``OF_PACK``, (OF_PACK_COUNT,)."""
-    values: list[float] = []
-    for measured, numbers in OF_PACK:
-        answer = measured(past, HOUR_S)
-        values += [math.nan if answer is None else float(answer[1][number]) for number in numbers]
-    return Marks(np.array(values), np.full(OF_PACK_COUNT, PACK_FLOOR))
+    if "pack_marks" not in past.worked:
+        values: list[float] = []
+        for measured, numbers in OF_PACK:
+            answer = measured(past, HOUR_S)
+            values += [math.nan if answer is None else float(answer[1][number]) for number in numbers]
+        past.worked["pack_marks"] = Marks(np.array(values), np.full(OF_PACK_COUNT, PACK_FLOOR))
+    found: Marks = past.worked["pack_marks"]
+    return found

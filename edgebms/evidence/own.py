@@ -107,10 +107,11 @@ def voltage_dips(past: Past, window_s: float) -> Profile | None:
     left = line.left(seen.apart_v)
     known = seen.missing <= 0.5
     sensor_v = past.scale.sensor_v
-    left *= trusted(left, change, np.hypot(sensor_v, usual(seen, line)))
+    noise_v = np.hypot(sensor_v, usual(seen, line))
+    left *= trusted(left, change, noise_v)
     depth, height = -left.min(axis=0), left.max(axis=0)
     one_sided = (depth - height) / (depth + height + 4.0 * sensor_v)
-    edge_v = DIP_SIGMAS * np.hypot(sensor_v, usual(seen, line))
+    edge_v = DIP_SIGMAS * noise_v
     share = np.where(known, 0.0, np.nan)
     for cell in np.flatnonzero(depth > edge_v):
         share[cell] = np.count_nonzero(left[:, cell] < -edge_v) / len(left)

@@ -6,29 +6,23 @@ import math
 
 from edgebms.evidence.past import Scale
 from edgebms.evidence.survey import SCORE, SURVEY
-from edgebms.recompute.cells import of_cells
-from edgebms.recompute.pack import of_pack
-from edgebms.recompute.peers import Pair, of_probes
+from edgebms.recompute.peers import Pair
 from edgebms.recompute.rows import Row
+from edgebms.recompute.tables import CELL_FAMILIES, PROBE_FAMILIES, pairs_of, table_of
+from edgebms.recompute.weeks import Remembered
 from edgebms.vocabulary import Family
 
-PROBE_FAMILIES = (Family.TEMPERATURE_DEVIATION, Family.THERMAL_RATE, Family.PROBE_SENSOR, Family.THERMAL_PEAK)
-CELL_FAMILIES = (
-    Family.VOLTAGE_DEVIATION, Family.RESISTANCE_DEVIATION, Family.VOLTAGE_STEPS, Family.CELL_SENSOR, Family.CHARGE_DIVERGENCE,
-    Family.VOLTAGE_LIMITS, Family.OWN_CHANGE, Family.VOLTAGE_DIPS, Family.SENSE_OFFSET,
-)  # fmt: skip
 
-
-def surveyed(family: Family, rows: list[Row], scale: Scale, window_s: float) -> list[Pair] | None:
-    found = [largest(of, number, rows, scale, window_s) for of, number in SURVEY[family]]
+def surveyed(family: Family, rows: list[Row], scale: Scale, window_s: float, weeks: Remembered) -> list[Pair] | None:
+    found = [largest(of, number, rows, scale, window_s, weeks) for of, number in SURVEY[family]]
     return [(value, value) for value in found] if any(math.isfinite(value) for value in found) else None
 
 
-def largest(family: Family, number: int, rows: list[Row], scale: Scale, window_s: float) -> float:
+def largest(family: Family, number: int, rows: list[Row], scale: Scale, window_s: float, weeks: Remembered) -> float:
     if family not in PROBE_FAMILIES and family not in CELL_FAMILIES:
-        pairs = of_pack(family, rows, scale, window_s)
+        pairs = pairs_of(family, rows, scale, window_s, weeks)
         return math.nan if pairs is None else pairs[number][1]
-    table = (of_probes if family in PROBE_FAMILIES else of_cells)(family, rows, scale, window_s)
+    table = table_of(family, rows, scale, window_s, weeks)
     if table is None:
         return math.nan
     values = table.score if number == SCORE else [place[number][1] for place in table.numbers]

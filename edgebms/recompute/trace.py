@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from edgebms.decision.types import Query as Told
 from edgebms.decision.types import Reasoning
 from edgebms.evidence.past import Scale
-from edgebms.evidence.queries import ANSWERS, QUERIES
+from edgebms.evidence.queries import ANSWERS, NUMBERS, QUERIES
 from edgebms.evidence.survey import SURVEY
-from edgebms.recompute.cells import of_cells
-from edgebms.recompute.pack import of_pack
-from edgebms.recompute.peers import Pair, Table, of_probes
+from edgebms.recompute.peers import Pair, Table
 from edgebms.recompute.rows import Rows
-from edgebms.recompute.survey import PROBE_FAMILIES, surveyed
+from edgebms.recompute.survey import surveyed
+from edgebms.recompute.tables import pairs_of, table_of
+from edgebms.recompute.weeks import Remembered
 from edgebms.vocabulary import Family, Whom
 
 TOLERANCE = 1e-6
@@ -25,8 +25,8 @@ LEAST_SCALE = 1e-6
 KNOWN = {(f"{query.family}_of_{query.whom}", query.window_s): query for query in QUERIES}
 
 
-def faults(reasoning: Reasoning, rows: Rows, scale: Scale) -> Iterator[str]:
-    """What in ``reasoning`` is not so; nothing = all observations are as the log has it. rows: up to the snapshot before the
+def faults(reasoning: Reasoning, rows: Rows, scale: Scale, weeks: Remembered) -> Iterator[str]:
+    """What in ``reasoning`` is not so; nothing = all observations are as the log has it. rows, weeks: up to the snapshot before the
     decision's: what a reasoner reads."""
     suspect, named = -1, set()
     for number, told in enumerate(reasoning.trace, 1):
@@ -35,7 +35,7 @@ def faults(reasoning: Reasoning, rows: Rows, scale: Scale) -> Iterator[str]:
         if query is None:
             yield f"{where}: there is no such question"
             continue
-        cell, pairs = answer(query.family, query.whom, query.window_s, suspect, rows, scale)
+        cell, pairs = answer(query.family, query.whom, query.window_s, suspect, rows, scale, weeks)
         if told.cell != (cell + 1 if cell >= 0 else None):
             yield f"{where}: is about cell {told.cell}, should be {cell + 1 if cell >= 0 else None}"
         if query.whom is Whom.OUTLIER and cell >= 0:
@@ -64,16 +64,18 @@ def same(said: float | None, is_so: float, floor: float) -> bool:
     return abs(said - is_so) <= TOLERANCE * (abs(is_so) + floor)
 
 
-def answer(family: Family, whom: Whom, window_s: float, suspect: int, rows: Rows, scale: Scale) -> tuple[int, list[Pair]]:
+def answer(
+    family: Family, whom: Whom, window_s: float, suspect: int, rows: Rows, scale: Scale, weeks: Remembered
+) -> tuple[int, list[Pair]]:
     """(0-based cell, -1 = none; four pairs)."""
     window = rows.window(window_s)
     nothing = [(math.nan, math.nan)] * 4
     if whom is Whom.PACK:
-        measured_by = surveyed if family in SURVEY else of_pack
-        return -1, (measured_by(family, window, scale, window_s) if window is not None else None) or nothing
+        measured_by = surveyed if family in SURVEY else pairs_of
+        return -1, (measured_by(family, window, scale, window_s, weeks) if window is not None else None) or nothing
     measured: Table | None = None
     if window is not None:
-        measured = (of_probes if family in PROBE_FAMILIES else of_cells)(family, window, scale, window_s)
+        measured = table_of(family, window, scale, window_s, weeks)
     about = -1 if whom is Whom.OUTLIER else suspect
     if measured is None:
         return about, nothing
@@ -99,7 +101,9 @@ def answer(family: Family, whom: Whom, window_s: float, suspect: int, rows: Rows
 
 
 def with_lead(measured: Table, place: int) -> list[Pair]:
-    """The three pairs, and the lead over the highest of the others."""
+    """The three pairs, and the lead over the highest of the others; of a view its four."""
+    if len(measured.numbers[place]) == NUMBERS:
+        return measured.numbers[place]
     others = [value for i, value in enumerate(measured.score) if i != place and not math.isnan(value)]
     lead = measured.score[place] - max(others) if others else math.nan
     return [*measured.numbers[place], (lead, lead)]

@@ -145,12 +145,12 @@ def test_a_cause_of_the_whole_pack_stays_a_watch_until_its_history_stands(tmp_pa
     for snapshot in snapshots(1500):
         line.pipeline.history.push(snapshot)
     past = Past.of(line.pipeline.history, Scale.of(line.card, config(tmp_path / "random1.onnx").pack[0]))
-    baseline = Baseline()
+    baseline = Baseline(CELLS, PROBES)
     assert not baseline.bears_out(Cause.COOLING_FAILURE, past)
     for hour in range(200):
         baseline.learn(past, 3600.0 * hour)
     assert not baseline.bears_out(Cause.COOLING_FAILURE, past)  # as ever
-    kept = Baseline()
+    kept = Baseline(CELLS, PROBES)
     kept.restore(json.loads(json.dumps(baseline.state())))
     for snapshot in snapshots(1500):
         warm = snapshot.temperature_c + 20.0 * snapshot.seq / 1500
@@ -195,7 +195,7 @@ def test_a_black_box_s_image_and_a_checkpoint_hold_the_reasoner(tmp_path: Path) 
     moment = checkpoint.Moment(made[-1].time_ns, made[-1].time_ns, made[-1].time_ns, "")
     _, body = checkpoint.collect(first, config(student).pack[0], Counters(1.0), moment)
     assert first.pipeline.reasoner is not None
-    assert body["reasoner"] == first.pipeline.reasoner.state()
+    assert body["weeks"] == first.pipeline.reasoner.state()
 
 
 def test_what_was_worked_out_for_the_next_snapshot_is_in_no_image(tmp_path: Path) -> None:

@@ -16,13 +16,15 @@ from edgebms.assembly import build_lines
 from edgebms.cellcard import load_card
 from edgebms.config import Config, PackConfig, Students
 from edgebms.decision.types import ObservedValue, Query, Reasoning
+from edgebms.evidence.baseline import Baseline
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import Past, Scale
-from edgebms.evidence.queries import ANSWERS, QUERIES
+from edgebms.evidence.queries import ANSWERS, BY_WORD, QUERIES
 from edgebms.history.history import History
-from edgebms.recompute import survey, trace
+from edgebms.recompute import tables
 from edgebms.recompute.rows import Row, Rows
 from edgebms.recompute.trace import answer, differences, faults, same
+from edgebms.recompute.weeks import Remembered
 from edgebms.telemetry.snapshot import Snapshot
 from edgebms.vocabulary import Family, Whom
 from edgebms.worker import ask_inline
@@ -91,9 +93,7 @@ def tables_once() -> Iterator[None]:
     """Nothing that is worked out depends on who is suspected: once a window is enough for all suspects and all alterations."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("of_cells", "of_probes", "of_pack"):
-            kept = once(getattr(trace, name))
-            patch.setattr(trace, name, kept)
-            patch.setattr(survey, name, kept)
+            patch.setattr(tables, name, once(getattr(tables, name)))
         yield
 
 
@@ -103,15 +103,18 @@ def tables_once() -> Iterator[None]:
 def test_every_answer_is_the_runtime_s(count: int, period_s: float, holes: float) -> None:
     history, rows = History(CELLS, PROBES), KeptRows()
     scale = Scale.of(load_card(PACK.card), PACK)
+    baseline, weeks = Baseline(CELLS, PROBES), Remembered(CELLS, PROBES)
     for snapshot in snapshots(count, period_s, holes):
         history.push(snapshot)
         rows.add(snapshot)
-    past = Past.of(history, scale)
+        baseline.learn(Past.of(history, scale), snapshot.time_ns * 1e-9)
+        weeks.learn(rows, scale, snapshot.time_ns * 1e-9)
+    past = Past.of(history, scale, baseline.weeks)
     known = 0
     for query in QUERIES:
         for suspect in (-1,) if query.whom in (Whom.PACK, Whom.OUTLIER) else (-1, 0, 4, 11):
             bundle = measure(query, past, suspect)
-            cell, pairs = answer(query.family, query.whom, query.window_s, suspect, rows, scale)
+            cell, pairs = answer(query.family, query.whom, query.window_s, suspect, rows, scale, weeks)
             assert cell == bundle.cell, query.word
             for (value, relative), has, is_relative in zip(pairs, bundle.values, bundle.relatives, strict=True):
                 size = abs(value / relative) if relative == relative and relative else 0.0
@@ -119,6 +122,7 @@ def test_every_answer_is_the_runtime_s(count: int, period_s: float, holes: float
                 assert same(float(is_relative) if np.isfinite(is_relative) else None, relative, 1.0), (query.word, is_relative, relative)
                 known += bool(np.isfinite(has))
     assert count < 10 or known > 300
+    assert np.isfinite(measure(BY_WORD["cell_weeks.outlier.3600s"], past).relatives).any() == (count * period_s > 4 * 3600.0)
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +148,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Reasoning
 
 def test_what_the_runtime_told_is_so(told: tuple[list[tuple[Reasoning, Rows]], Scale]) -> None:
     for reasoning, rows in told[0]:
-        assert list(faults(reasoning, rows, told[1])) == []
+        assert list(faults(reasoning, rows, told[1], Remembered(CELLS, PROBES))) == []
 
 
 Change = Callable[[dict, random.Random], bool]
@@ -192,7 +196,7 @@ def test_an_altered_trace_is_refused(told: tuple[list[tuple[Reasoning, Rows]], S
         for _ in range(5):
             altered = msgspec.to_builtins(reasoning)
             change(altered, rng)
-            assert list(faults(msgspec.convert(altered, Reasoning), rows, told[1])), altered
+            assert list(faults(msgspec.convert(altered, Reasoning), rows, told[1], Remembered(CELLS, PROBES))), altered
 
 
 @pytest.mark.parametrize(("said", "found"), [(3.5e-18, 0), (1e-9, 1)])
