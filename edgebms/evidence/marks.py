@@ -30,7 +30,7 @@ DULL = 0.05
 """A share of the pack's resistance: where the sensors' noise alone makes more, the hour told no resistance."""
 PROBE_FLOORS = np.array([[0.15], [0.2], [0.1]])
 """K, K, decades."""
-PACK_FLOOR = 0.25
+PACK_FLOOR = 0.5
 """Of a relative number: less than this is within the floor by which the numbers are scaled."""
 OF_PACK = ((charge_against_voltage, (0, 1)), (current_at_rest, (1,)), (pack_warming, (0, 1, 2)))
 """(question, numbers): what is remembered of the pack as a whole, relative numbers over an hour, in this order."""

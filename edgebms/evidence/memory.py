@@ -17,7 +17,7 @@ MEMORY_HOURS = 336.0
 """Two weeks: what is older fades."""
 PRIOR_HOURS = 8.0
 """A place's own scatter counts against that of the others as its hours against this."""
-CLIP_SIGMAS = 2.0
+CLIP_SIGMAS = 3.0
 """An hour that departs further is learned from as if it departed by this: a fault does not become usual within days."""
 
 

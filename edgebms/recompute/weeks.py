@@ -40,7 +40,7 @@ class Place:
             return
         apart = value - self.mean
         if self.hours >= 3.0:
-            most = 2.0 * self.sigma(floor, of_others)
+            most = 3.0 * self.sigma(floor, of_others)
             apart = max(-most, min(most, apart))
         self.hours += 1.0
         rate = 1.0 / min(self.hours, 336.0)
@@ -78,7 +78,7 @@ class Remembered:
                 for place, value in zip(row, values, strict=True):
                     place.take(value, floor, others)
         for place, value in zip(self.pack, pack_marks(window, scale), strict=True):
-            place.take(value, 0.25, 0.0)
+            place.take(value, 0.5, 0.0)
 
     def restore(self, state: dict[str, Any]) -> None:
         """From a checkpoint. Raises KeyError, TypeError, ValueError where it is another version's or pack's."""
@@ -174,5 +174,5 @@ def of_pack_weeks(scale: Scale, weeks: Remembered) -> list[Pair] | None:
         return None
     for place, value in zip(weeks.pack, pack_marks(rows, scale), strict=True):
         apart = value - place.mean if place.hours >= 3.0 else math.nan
-        pairs.append((apart, apart / place.sigma(0.25, 0.0)))
+        pairs.append((apart, apart / place.sigma(0.5, 0.0)))
     return None if all(math.isnan(value) for value, _ in pairs) else [pairs[at] for at in (0, 2, 4, 5)]

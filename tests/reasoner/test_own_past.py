@@ -81,6 +81,23 @@ def test_dips_are_one_sided_and_counted() -> None:
     assert asked(past_of(SWING_A, of_cell(-dips)), "voltage_dips.outlier.300s").values[2] == 0.0
 
 
+def test_a_current_that_changes_within_a_sweep_is_no_dip_of_its_first_cell() -> None:
+    """The first cell is read while the current is still another one, now and then: of what its rows leave, those tell little. A dip while the current
+    stands is told as before."""
+    rng = np.random.default_rng(8)
+    steps = np.repeat(rng.choice([-3.0, -1.0, 1.0, 3.0], SECONDS // 20 + 1), 20)[:SECONDS]
+    change = np.append(0.0, np.diff(steps))
+    within = np.where(rng.random(SECONDS) < 0.5, change, 0.0)
+    first = -(SCALE.resistance_ohm * within)[:, None] * np.eye(CELLS)[0]
+    dips = np.where((TIME_S % 190 > 5) & (TIME_S % 190 < 9), -0.08, 0.0)
+    swept = asked(past_of(steps, first), "voltage_dips.outlier.300s")
+    dipped = asked(past_of(steps, first + of_cell(dips)), "voltage_dips.outlier.300s")
+    assert swept.values[2] == 0.0
+    assert abs(swept.relatives[0]) < 5
+    assert dipped.cell == CELL
+    assert dipped.relatives[0] > 10
+
+
 def test_a_peak_that_is_over_is_remembered() -> None:
     warm = 40.0 * np.exp(-(((TIME_S - 1500.0) / 120.0) ** 2))
     found = asked(past_of(SWING_A, np.zeros((SECONDS, CELLS)), warm[:, None] * np.eye(PROBES)[PROBE]), "thermal_peak.outlier.3600s")
