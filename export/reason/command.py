@@ -66,6 +66,11 @@ def add_parser(subparsers: Any) -> None:
     )
     alarms.add_argument("data", nargs="+", type=Path, metavar="DIR", help="folders with tests.csv")
     alarms.set_defaults(func=run_alarms)
+    wide = stages.add_parser("widen", help="a student that was taught before questions were appended: it goes on, and asks none of them")
+    wide.add_argument("--name", default="reasoner", help="of the model's files")
+    wide.add_argument("--models", type=Path, default=Path("models"), help="folder of the model and its card")
+    wide.add_argument("--checkpoints", type=Path, default=Path("export/checkpoints"), help="folder of the stock checkpoint")
+    wide.set_defaults(func=run_widen)
     for stage in (heard, alarms):
         stage.add_argument("--model", default="reasoner", help="a model in models/, or a path that ends in .onnx")
         stage.add_argument("--kept", type=Path, default=SAID, metavar="DIR", help=f"where what was said is kept (default {SAID})")
@@ -111,6 +116,14 @@ def run_alarms(args: argparse.Namespace) -> int:
     card = Path(args.model).with_suffix(".json") if args.model.endswith(".onnx") else Path("models") / f"{args.model}.json"
     alarms.write(card, warning, hold_s, told)
     print(f"{told}\n\n{alarms.table(rows)}")
+    return 0
+
+
+def run_widen(args: argparse.Namespace) -> int:
+    from export.reason.widen import widen
+
+    new = widen(args.models, args.checkpoints, args.name)
+    print(f"{args.models / args.name}: {len(new)} questions are new to it and are not asked")
     return 0
 
 
