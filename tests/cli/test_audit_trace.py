@@ -97,3 +97,52 @@ def test_its_words_in_wrong_use_are_plain(replayed: tuple[Path, Path, Path], tmp
         done = edgebms(*words)
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
+
+
+def test_weeks_are_worked_out_from_the_checkpoint_that_the_log_goes_on_from(tmp_path: Path) -> None:
+    """A student that asks about weeks: with the checkpoint its answers are borne out, without it the log alone knows of none."""
+    from edgebms import config as configuration
+    from edgebms.assembly import build_lines
+    from edgebms.evidence.baseline import Baseline
+    from edgebms.evidence.queries import QUERIES
+    from edgebms.record import checkpoint, statefile
+    from edgebms.record.counters import Counters
+    from edgebms.worker import ask_inline
+
+    asks = {"cell_weeks.outlier.3600s", "weeks_survey.pack.3600s"}
+    student = save_student(tmp_path, 0, commit=1.0, unasked=[query.word for query in QUERIES if query.word not in asks])
+    config = tmp_path / "gateway.toml"
+    config.write_text(
+        f'[[pack]]\nname = "rack"\nprofile = "edgebms"\ncard = "lg_hg2"\ncells = {CELLS}\nprobes = {PROBES}\n'
+        f'[students]\nstate = ""\nreasoner = "{student}"\n[output]\nndjson = "-"\n',
+        encoding="utf-8",
+    )
+    settings = configuration.load(config)
+    line = build_lines(settings, ask_inline)["rack"]
+    assert line.pipeline.reasoner is not None
+    weeks = Baseline(CELLS, PROBES).weeks
+    for memory in weeks:
+        for _ in range(50):
+            memory.take(np.full(memory.hours.shape, 0.01), np.full(memory.hours.shape, 0.01))
+    line.pipeline.reasoner.baseline.weeks = weeks
+    moment = checkpoint.Moment(0, 0, 0, "")
+    statefile.replace(tmp_path / "checkpoint.state", statefile.join(checkpoint.collect(line, settings.pack[0], Counters(1.0), moment)))
+    rng, lines = np.random.default_rng(2), []
+    names = ["test_time_second", "voltage_volt", "current_ampere"]
+    names += [f"cell_voltage_{i + 1:03d}_volt" for i in range(CELLS)] + [f"temperature_{i + 1:03d}_celsius" for i in range(PROBES)]
+    for second in range(0, 1500, 5):
+        current = 2.0 * np.sin(second / 30)
+        cells = 3.7 + 0.02 * current + 1e-3 * rng.standard_normal(CELLS)
+        lines.append(",".join(f"{value:.6f}" for value in [second, cells.sum(), current, *cells, *(25 + 0.1 * rng.standard_normal(PROBES))]))
+    log, decisions = tmp_path / "log.bdf.csv", tmp_path / "decisions.ndjson"
+    log.write_text("\n".join([",".join(names), *lines]) + "\n", encoding="utf-8")
+    state = ("--state", str(tmp_path / "checkpoint.state"))
+    done = edgebms("replay", str(log), "-c", str(config), "--quiet", *state)
+    assert done.returncode == 0, done.stderr
+    decisions.write_text(done.stdout, encoding="utf-8")
+    assert sum(len(numbers(line)) for line in done.stdout.splitlines()) > 50
+    audited = edgebms("audit", str(decisions), "--log", str(log), "-c", str(config), *state)
+    assert (audited.returncode, audited.stdout) == (0, ""), audited.stderr
+    without = edgebms("audit", str(decisions), "--log", str(log), "-c", str(config))
+    assert without.returncode == 1
+    assert "cell_weeks_of_outlier" in without.stdout

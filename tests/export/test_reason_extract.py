@@ -8,10 +8,11 @@ from snapshots import make_snapshot
 
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import Past
-from edgebms.evidence.queries import ABOUT_SUSPECT, OUTLIERS, QUERIES
+from edgebms.evidence.queries import ABOUT_SUSPECT, BY_WORD, OUTLIERS, QUERIES
 from edgebms.history.history import History
 from edgebms.vocabulary import Cause, Level
-from export.reason.extract import extract, scale_of
+from export.reason import corpus
+from export.reason.extract import Recording, extract, scale_of
 from hil.plant.draws import Ranges
 from hil.plant.episodes import Episode, Mix, Plan, run_batch
 
@@ -90,3 +91,19 @@ def test_before_its_onset_a_fault_is_not_there(episodes: list[Episode]) -> None:
 def test_a_look_alike_is_healthy(episodes: list[Episode]) -> None:
     alike = next(episode for episode in episodes if episode.kind == "cell_reconnected")
     assert extract(alike, TICKS_S).cause == (Cause.HEALTHY, Cause.HEALTHY)
+
+
+def test_a_gateway_has_known_a_pack_for_as_many_stretches_as_were_drawn() -> None:
+    """What it learnt is there when the episode begins, and grows with its hours; of a third of the packs it knows nothing."""
+    plan = Plan(seed=5, hours=1.05, period_s=10.0, mix=Mix(1.0, 0.0, ()), ranges=Ranges(cells=(400,), cells_per_probe=(6,)), twins=False)
+    word = QUERIES.index(BY_WORD["probe_weeks.outlier.3600s"])
+    known = []
+    for episode, baseline in corpus.circuit_batch(plan, 0):
+        before = 0.0 if baseline is None else float(baseline.weeks.probes.hours.max())
+        assert before in corpus.STRETCHES
+        recording = Recording(episode, baseline)
+        found = extract(episode, np.array([1500.0, 3770.0]), recording)
+        assert np.isfinite(found.numbers[0, word]).any() == (before >= 3)
+        assert recording.baseline.weeks.probes.hours.max() == before + 1
+        known.append(before)
+    assert len(set(known)) > 2
