@@ -39,7 +39,10 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("-c", "--config", type=Path, metavar="gateway.toml", help="with --log: the configuration that made the decisions")
     parser.add_argument("--pack", help="with --log: the pack that a BDF file belongs to (only needed when the config has several)")
     parser.add_argument(
-        "--state", type=Path, metavar="FILE", help="with --log: the checkpoint from which the gateway went on where the log begins (as in replay)"
+        "--state",
+        type=Path,
+        metavar="FILE",
+        help="with --log: the checkpoint from which the gateway went on where the log begins (as in replay)",
     )
     parser.set_defaults(func=run)
 

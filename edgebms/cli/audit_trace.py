@@ -98,8 +98,8 @@ def reasoned(path: Path) -> dict[str, dict[int, Decision]]:
 def remembered(state: Path | None, pack: PackConfig) -> Remembered:
     """What ``pack`` knew of its weeks when the log began: by the checkpoint ``state``, if that is its. Raises StateError."""
     from edgebms.errors import StateError
-    from edgebms.record.checkpoint import load, pack_key
     from edgebms.recompute.weeks import Remembered
+    from edgebms.record.checkpoint import load, pack_key
 
     weeks = Remembered(pack.cells, pack.probes)
     if state is None:
@@ -110,7 +110,9 @@ def remembered(state: Path | None, pack: PackConfig) -> Remembered:
         if kept is not None:
             weeks.restore(kept)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise StateError(f"its weeks do not hold what they should ({error})", where=str(state), mend="name the checkpoint of this log") from None
+        raise StateError(
+            f"its weeks do not hold what they should ({error})", where=str(state), mend="name the checkpoint of this log"
+        ) from None
     return weeks
 
 

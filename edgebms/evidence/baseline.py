@@ -36,7 +36,11 @@ class Baseline:
         if time_s - self._last_s < HOUR_S:  # NaN is not
             return
         self._last_s = time_s
-        for memory, marks in ((self.weeks.cells, cell_marks(past)), (self.weeks.probes, probe_marks(past)), (self.weeks.pack, pack_marks(past))):
+        for memory, marks in (
+            (self.weeks.cells, cell_marks(past)),
+            (self.weeks.probes, probe_marks(past)),
+            (self.weeks.pack, pack_marks(past)),
+        ):
             if marks is not None:
                 memory.take(marks.values, marks.floors)
 

@@ -27,7 +27,9 @@ def widen(models: Path, checkpoints: Path, name: str) -> list[str]:
     checkpoint = checkpoints / name
     before: dict[str, int] = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))["model"]["vocab"]
     if gone := sorted(set(before) - set(ID)):
-        raise ModelError(f"speaks the word {gone[0]!r}, which is no more", where=str(checkpoint), mend="train it again: make models-reasoner")
+        raise ModelError(
+            f"speaks the word {gone[0]!r}, which is no more", where=str(checkpoint), mend="train it again: make models-reasoner"
+        )
     places = np.array([ID[word] for word in sorted(before, key=before.__getitem__)])
     card = json.loads((models / f"{name}.json").read_text(encoding="utf-8"))
     new = [query.word for query in QUERIES if f"ask:{query.word}" not in before]
@@ -72,7 +74,8 @@ def widen_checkpoint(folder: Path, places: NDArray[np.intp]) -> None:
 
     tensors = load_file(folder / "model.safetensors")
     wide = {
-        key: placed(tensor, places, 0) if key in ("model.embed_tokens.weight", "lm_head.weight") else tensor for key, tensor in tensors.items()
+        key: placed(tensor, places, 0) if key in ("model.embed_tokens.weight", "lm_head.weight") else tensor
+        for key, tensor in tensors.items()
     }
     save_file(wide, folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -30,7 +30,9 @@ NOISE_APART = 1 << 40
 
 def stretch(plan: Plan, curves: Curves, shared: BatchDraw, cast: list[Cast], first: int, batch: int, number: int) -> Iterator[Episode]:
     """Stretch ``number`` (from 0) of the packs ``cast``, whose first has the number ``first``, before anyone has played them."""
-    before = [earlier(plan, curves, part, np.random.default_rng([plan.seed, batch, place, 0xEA, number])) for place, part in enumerate(cast)]
+    before = [
+        earlier(plan, curves, part, np.random.default_rng([plan.seed, batch, place, 0xEA, number])) for place, part in enumerate(cast)
+    ]
     yield from play(replace(plan, hours=STRETCH_S / 3600, twins=False), curves, shared, before, first, lambda part: move_on(part, number))
 
 

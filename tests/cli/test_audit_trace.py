@@ -133,7 +133,9 @@ def test_weeks_are_worked_out_from_the_checkpoint_that_the_log_goes_on_from(tmp_
     for second in range(0, 1500, 5):
         current = 2.0 * np.sin(second / 30)
         cells = 3.7 + 0.02 * current + 1e-3 * rng.standard_normal(CELLS)
-        lines.append(",".join(f"{value:.6f}" for value in [second, cells.sum(), current, *cells, *(25 + 0.1 * rng.standard_normal(PROBES))]))
+        lines.append(
+            ",".join(f"{value:.6f}" for value in [second, cells.sum(), current, *cells, *(25 + 0.1 * rng.standard_normal(PROBES))])
+        )
     log, decisions = tmp_path / "log.bdf.csv", tmp_path / "decisions.ndjson"
     log.write_text("\n".join([",".join(names), *lines]) + "\n", encoding="utf-8")
     state = ("--state", str(tmp_path / "checkpoint.state"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from edgebms.errors import ConfigError, LogError, MissingExtra
 from hil.plant.episodes import Mix, Plan
 from hil.plant_pybamm.compose import Fault, compose, draw_recipe, mixed
 from hil.plant_pybamm.days import DAY_S, HIGH, LOW, STEP_S, draw_day
-from hil.plant_pybamm.episodes import episodes
+from hil.plant_pybamm.episodes import before, episode, episodes
 from hil.plant_pybamm.library import LibraryDay, days_of, path_of, read_day
 from hil.plant_pybamm.sets import SETS
 
@@ -82,6 +83,20 @@ def test_the_same_seed_gives_the_same_packs(folder: Path):
     assert {pack.kind == "ordinary" for pack in one} == {True, False}
     assert all(np.isfinite(pack.sigmas) == (pack.kind != "ordinary") for pack in one)
     assert len({pack.cell_voltage_v.tobytes() for pack in one}) == 6
+
+
+def test_a_pack_s_day_before_is_the_same_pack_s(folder: Path):
+    """Its cells mix as on the day, behind the same sensors, and nothing is wrong with it; an older library has none."""
+    plan = Plan(seed=11, hours=24.0, mix=Mix(ordinary=0.0, look_alikes=0.0, kinds=("voltage_drift",)))
+    day = library_day()
+    assert before(plan, read_day(days_of(folder)[0]), 4) is None
+    earlier = before(plan, replace(day, before=replace(day, kind="sun", current_a=-day.current_a)), 4)
+    now = episode(plan, day, 4)
+    assert earlier is not None
+    assert (earlier.number, earlier.load, earlier.fault, now.kind) == (4, "sun", None, "voltage_drift")
+    calm = now.time_s < now.fault.onset_s if now.fault is not None else None
+    assert earlier.cell_voltage_v[calm] == pytest.approx(now.cell_voltage_v[calm], abs=1e-6)
+    assert earlier.current_a == pytest.approx(-now.current_a, abs=2.0)
 
 
 def test_a_corpus_of_them_is_read_by_the_evaluation(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -188,7 +203,12 @@ def test_the_library_resumes_and_the_same_seed_gives_the_same_cells(pybamm, tmp_
     once = read_day(first)
     first.unlink()
     make(tmp_path, 1, 1, seed=5)
-    assert np.array_equal(once.voltage_v, read_day(first).voltage_v)
+    again = read_day(first)
+    assert np.array_equal(once.voltage_v, again.voltage_v)
+    assert once.before is not None and again.before is not None
+    assert np.array_equal(once.before.voltage_v, again.before.voltage_v)
+    assert not np.array_equal(once.before.current_a, once.current_a)
+    assert once.before.ambient_c.mean() == pytest.approx(once.ambient_c.mean(), abs=6.0)
 
 
 @pytest.mark.slow

@@ -98,7 +98,9 @@ def test_the_survey_says_that_someone_changed(sound: Baseline) -> None:
 def test_a_view_tells_a_suspect_s_measures_side_by_side(sound: Baseline) -> None:
     past = Past.of(hour(99, ohm=0.3 * SCALE.resistance_ohm), SCALE, sound.weeks)
     view = measure(BY_WORD["joint_view.suspect.3600s"], past, CELL)
-    single = [measure(BY_WORD[f"{word}.suspect.3600s"], past, CELL).relatives[0] for word in ("resistance_deviation", "own_change", "cell_weeks")]
+    single = [
+        measure(BY_WORD[f"{word}.suspect.3600s"], past, CELL).relatives[0] for word in ("resistance_deviation", "own_change", "cell_weeks")
+    ]
     assert view.relatives[:3].tolist() == single
     assert view.cell == CELL
     assert not np.isfinite(measure(BY_WORD["joint_view.suspect.86400s"], past, CELL).relatives).any()  # no day has passed
