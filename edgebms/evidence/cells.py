@@ -20,13 +20,16 @@ SWING_C = 0.02
 """A current that swings by less (1/h) tells no resistance."""
 SPAN_SHARE = 0.1
 STILL_FLOOR = 0.1
+LEAST_IN_SWEEP = 5
+"""With fewer cells nobody beside one tells what the sweep does."""
 MISSING_UNIT = 0.1
 LIMIT_UNIT_V = 0.01
 SLOPE_HOUR = 3600.0
 
 
 class Spread(NamedTuple):
-    """The cells' voltages over a window. apart (t, cells): against the mean cell, missing ones filled; share missing (cells,)."""
+    """The cells' voltages over a window. apart (t, cells): against the mean cell, less what the sweep makes of a changing current (``of_sweep``), missing
+    ones filled; share missing (cells,)."""
 
     time_s: Floats
     current_a: Floats
@@ -64,7 +67,25 @@ def _spread(past: Past, window_s: float) -> Spread | None:
         return None
     count = int(np.count_nonzero(known))
     middle = np.add.reduce(whole if count == len(known) else whole[:, known], axis=1) / count
-    return Spread(time_s, current, voltage, whole - middle[:, None], missing, middle, loaded)
+    apart = whole - middle[:, None]
+    if count >= LEAST_IN_SWEEP:
+        if count == len(known):
+            apart -= of_sweep(apart)
+        else:
+            apart[:, known] -= of_sweep(apart[:, known])
+    return Spread(time_s, current, voltage, apart, missing, middle, loaded)
+
+
+def of_sweep(apart_v: Floats) -> Floats:
+    """What of each row, (t, cells), is the sweep's. Cells are read one after the other: while the current changes, those read before stand against
+    those read after. A cell is as far off its own mean there as two cells beside it are off theirs, on whichever side that is nearer."""
+    moved = apart_v - np.add.reduce(apart_v) / len(apart_v)
+    pairs = 0.5 * (moved[:, :-1] + moved[:, 1:])
+    before, after = np.empty_like(moved), np.empty_like(moved)
+    before[:, 2:], before[:, 1] = pairs[:, :-1], moved[:, 0]
+    after[:, :-2], after[:, -2] = pairs[:, 1:], moved[:, -1]
+    before[:, 0], after[:, -1] = after[:, 0], before[:, -1]
+    return np.where(np.abs(moved - before) <= np.abs(moved - after), before, after)
 
 
 def moments(past: Past, window_s: float) -> Moments | None:

@@ -9,7 +9,7 @@ import numpy as np
 from edgebms.evidence.cells import SLOPE_HOUR, SPAN_SHARE, SWING_C, Spread, moments, spread
 from edgebms.evidence.past import LEAST_ROWS, Past
 from edgebms.evidence.profile import Profile, profile
-from edgebms.evidence.robust import Floats, Moments, median, standing
+from edgebms.evidence.robust import MAD_TO_SIGMA, Floats, Moments, median, standing
 
 STEP_SHARE = 0.1
 """A step of half the window's rows against the other half has a size of 1; with fewer rows on a side it shrinks."""
@@ -95,7 +95,7 @@ def usual(seen: Spread, line: Ridge) -> float:
 
 
 def voltage_dips(past: Past, window_s: float) -> Profile | None:
-    """What current, its change and time leave, less of it where the current's change tells little: depth of its lowest row below the cell's mean
+    """What current, its change and time leave, less of it in rows where all cells scatter: depth of its lowest row below the cell's mean
     beyond the median cell's, V; that depth less the highest row's height, over both, -1..1; share of rows that dip. Relative: z; itself; over 1 %."""
     seen, own = spread(past, window_s), moments(past, window_s)
     if seen is None or own is None or not seen.loaded or len(seen.time_s) < 2 * LEAST_ROWS:
@@ -108,7 +108,7 @@ def voltage_dips(past: Past, window_s: float) -> Profile | None:
     known = seen.missing <= 0.5
     sensor_v = past.scale.sensor_v
     noise_v = np.hypot(sensor_v, usual(seen, line))
-    left *= trusted(left, change, noise_v)
+    left *= trusted(left[:, known], noise_v)
     depth, height = -left.min(axis=0), left.max(axis=0)
     one_sided = (depth - height) / (depth + height + 4.0 * sensor_v)
     edge_v = DIP_SIGMAS * noise_v
@@ -119,12 +119,9 @@ def voltage_dips(past: Past, window_s: float) -> Profile | None:
     return profile([apart[0], one_sided, share], [z[0], one_sided, share / DIPS_UNIT], True, slice(0, 3, 2))
 
 
-def trusted(left: Floats, change: Floats, noise_v: float) -> Floats:
-    """How far each of the rows ``left`` (t, n) tells of its cell, 0..1: (t, n). Where the current changes between two cells of one sweep, what is left
-    of a cell scatters by more, the more it changed; by how much each cell does is read from its own rows, over ``noise_v``."""
-    square = change * change
-    centred = square - square.mean()
-    spread_v2 = left * left
-    per_change = np.maximum(centred @ spread_v2 / (float(centred @ centred) + LEAST_SQUARES), 0.0)
-    out: Floats = 1.0 / np.sqrt(1.0 + square[:, None] * per_change / (noise_v * noise_v))
-    return out
+def trusted(left: Floats, noise_v: float) -> Floats:
+    """How far each of the rows ``left`` (t, n) tells of single cells, 0..1: (t, 1). Where the current changed within a sweep all cells scatter, over
+    ``noise_v``: half of them by more than the median."""
+    scatter = MAD_TO_SIGMA * np.partition(np.abs(left), left.shape[1] // 2, axis=1)[:, left.shape[1] // 2]
+    out: Floats = 1.0 / np.sqrt(1.0 + np.square(scatter / noise_v))
+    return out[:, None]

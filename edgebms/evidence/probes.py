@@ -13,6 +13,7 @@ from edgebms.evidence.robust import Floats, Line, filled, fit, standing
 SENSOR_K = 0.3
 """What two sound probes may differ by."""
 NOISE_K = 0.15
+COARSE_K = 0.4
 SPAN_SHARE = 0.1
 STILL_FLOOR = 0.1
 STILL_K = 0.03
@@ -55,9 +56,15 @@ def temperature_deviation(past: Past, window_s: float) -> Profile | None:
         return None
     level = seen.fitted.mean
     values = np.stack((level, seen.fitted.per_s * 3600.0, level - beside(level)))
-    floors = np.array([[SENSOR_K], [NOISE_K * seen.fitted.floor_per_s * 3600.0], [1.2 * SENSOR_K]])
+    floors = np.stack((np.full(len(level), SENSOR_K), slope_floor(seen.fitted) * 3600.0, np.full(len(level), 1.2 * SENSOR_K)))
     z, apart = standing(values, floors)
     return profile(list(apart), z, False)
+
+
+def slope_floor(fitted: Line) -> Floats:
+    """Sigma of each probe's change with time, K/s: by the noise of sound probes, and by what its own rows leave unexplained, as far as counting in
+    whole kelvins makes that: it steps once in a while, and has not warmed by one."""
+    return np.asarray(np.hypot(NOISE_K, np.minimum(fitted.residual, COARSE_K)) * fitted.floor_per_s, dtype=float)
 
 
 def beside(values: Floats) -> Floats:
@@ -83,7 +90,7 @@ def thermal_rate(past: Past, window_s: float) -> Profile | None:
         return None
     rate = seen.fitted.per_s * 60.0
     latest = seen.temperature_c[-1]
-    z, apart = standing(rate[None], np.array([[NOISE_K * seen.fitted.floor_per_s * 60.0]]))
+    z, apart = standing(rate[None], slope_floor(seen.fitted)[None] * 60.0)
     above = (latest - past.scale.temperature_max_c) / HEAT_UNIT_K
     return profile([rate, latest, apart[0]], [rate / RATE_UNIT_K_PER_MIN, above, z[0]], False, slice(2, 3))
 

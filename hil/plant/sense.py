@@ -34,8 +34,10 @@ class Schedule:
 
     @classmethod
     def even(cls, period_s: float, cells: int, probes: int, sweep_s: float) -> Schedule:
-        """One cell after the other over ``sweep_s``, the probes at its end."""
-        return cls(period_s, np.linspace(0.0, sweep_s, cells), np.full(probes, sweep_s), 0.5 * sweep_s)
+        """One cell after the other over the period's last ``sweep_s``, the probes at its end: a snapshot has one whole sweep. Begun at the period's
+        start, its first cell would be the next sweep's when the snapshot is taken."""
+        begin_s = period_s - sweep_s
+        return cls(period_s, begin_s + np.linspace(0.0, sweep_s, cells), np.full(probes, period_s), begin_s + 0.5 * sweep_s)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
