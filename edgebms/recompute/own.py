@@ -62,8 +62,8 @@ def against_itself(family: str, seen: Cells, scale: Scale, window_s: float) -> T
     line = Regression([rate, change, time], [0.02, 0.02, 0.1])
     left = [line.of(column)[1] for column in seen.apart_v]
     noise_v = math.hypot(scale.sensor_v, usual(seen, left))
-    left = [trusted(column, change, noise_v) for column in left]
     known = [lost <= 0.5 for lost in seen.missing]
+    left = trusted(left, known, noise_v)
     edge = -5.0 * noise_v
     depth = [-min(column) if there else math.nan for column, there in zip(left, known, strict=True)]
     height = [max(column) if there else math.nan for column, there in zip(left, known, strict=True)]
@@ -72,13 +72,13 @@ def against_itself(family: str, seen: Cells, scale: Scale, window_s: float) -> T
     return ranked(joined(stood(depth, scale.sensor_v), (sided, sided), (share, [value / 0.01 for value in share])), True, (0, 2))
 
 
-def trusted(left: Numbers, change: Numbers, noise_v: float) -> Numbers:
-    """Less of a row, the more the current changed there and the more this cell's rows scatter with that."""
-    square = [value**2 for value in change]
-    middle = sum(square) / len(square)
-    along = sum((value - middle) * own**2 for value, own in zip(square, left, strict=True))
-    slope = max(along / (sum((value - middle) ** 2 for value in square) + 1e-12), 0.0)
-    return [own / math.sqrt(1.0 + slope * value / noise_v**2) for value, own in zip(square, left, strict=True)]
+def trusted(left: list[Numbers], known: list[bool], noise_v: float) -> list[Numbers]:
+    """Less of a row, the more all known cells scatter in it."""
+    weights = []
+    for t in range(len(left[0])):
+        sizes = sorted(abs(column[t]) for column, there in zip(left, known, strict=True) if there)
+        weights.append(1.0 / math.sqrt(1.0 + (1.4826 * sizes[len(sizes) // 2] / noise_v) ** 2))
+    return [[value * weight for value, weight in zip(column, weights, strict=True)] for column in left]
 
 
 def usual(seen: Cells, left: list[Numbers]) -> float:

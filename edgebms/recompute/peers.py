@@ -46,8 +46,32 @@ def read_cells(rows: list[Row], scale: Scale, window_s: float) -> Cells | None:
         return None
     middle = [sum(whole[i][t] for i in known) / len(known) for t in range(len(used))]
     apart = [[value - middle[t] for t, value in enumerate(column)] for column in whole]
+    if len(known) >= 5:
+        rested = without_sweep([apart[i] for i in known])
+        for i, column in zip(known, rested, strict=True):
+            apart[i] = column
     lines = [fit(column, current, time_s, 0.02 * scale.capacity_ah, 0.1 * window_s) for column in apart]
     return Cells(time_s, current, raw, apart, middle, missing, lines, loaded)
+
+
+def without_sweep(apart: list[Numbers]) -> list[Numbers]:
+    """Less what the cells beside each do, on the side that is nearer to it, row by row."""
+    count = len(apart)
+    means = [sum(column) / len(column) for column in apart]
+    moved = [[value - mean for value in column] for column, mean in zip(apart, means, strict=True)]
+    out = []
+    for i, column in enumerate(apart):
+        rows = []
+        for t, value in enumerate(column):
+            beside = []
+            for others in ((i - 2, i - 1), (i + 1, i + 2)):
+                there = [moved[j][t] for j in others if 0 <= j < count]
+                if not there:  # beyond the first or the last cell: the one beside it alone
+                    there = [moved[i + 1 if i == 0 else i - 1][t]]
+                beside.append(sum(there) / len(there))
+            rows.append(value - min(beside, key=lambda other: abs(moved[i][t] - other)))
+        out.append(rows)
+    return out
 
 
 def ranked(pairs: list[list[Pair]], of_cells: bool, counted: tuple[int, ...] = (0, 1, 2)) -> Table:
@@ -131,20 +155,19 @@ def of_probes(family: str, rows: list[Row], scale: Scale, window_s: float) -> Ta
     time_s, nothing = [row.time_s for row in rows], [0.0] * len(rows)
     columns, missing = filled([[row.probes[i] for row in rows] for i in range(scale.probes)])
     lines = [fit(column, nothing, time_s, 1.0, 0.1 * window_s) for column in columns]
-    floor_s = lines[0].floor_per_s
     if family == "temperature_deviation":
         level = [line.mean for line in lines]
         beside = []
         for i in range(len(level)):
             known = [level[j] for j in (i - 1, i + 1) if 0 <= j < len(level) and not math.isnan(level[j])]
             beside.append(level[i] - sum(known) / len(known) if known else math.nan)
-        slope = stood([line.per_s * 3600.0 for line in lines], 0.15 * floor_s * 3600.0)
+        slope = stood_each([line.per_s * 3600.0 for line in lines], [floor * 3600.0 for floor in slope_floors(lines)])
         return ranked(joined(stood(level, 0.3), slope, stood(beside, 1.2 * 0.3)), False)
     if family == "thermal_rate":
         rate = [line.per_s * 60.0 for line in lines]
         latest = [column[-1] for column in columns]
         above = [(value - scale.temperature_max_c) / 10.0 for value in latest]
-        return ranked(joined((rate, rate), (latest, above), stood(rate, 0.15 * floor_s * 60.0)), False, (2,))
+        return ranked(joined((rate, rate), (latest, above), stood_each(rate, [floor * 60.0 for floor in slope_floors(lines)])), False, (2,))
     if family == "thermal_peak":
         if len(rows) <= 6:
             return None
@@ -161,6 +184,23 @@ def of_probes(family: str, rows: list[Row], scale: Scale, window_s: float) -> Ta
     moved = [math.log10(deviation(column) + 0.03) if lost <= 0.5 else math.nan for column, lost in zip(columns, missing, strict=True)]
     step = [max(abs(b - a) for a, b in itertools.pairwise(column)) for column in columns]
     return ranked(joined(stood(moved, 0.1), (missing, [lost / 0.1 for lost in missing]), stood(step, 0.3)), False)
+
+
+def slope_floors(lines: list[Line]) -> Numbers:
+    return [line.floor_per_s * math.hypot(0.15, min(line.residual, 0.4)) for line in lines]
+
+
+def stood_each(values: Numbers, floors: Numbers) -> tuple[Numbers, Numbers]:
+    """As ``stood``, with a floor of each."""
+    known = sum(not math.isnan(value) for value in values)
+    middle = median(values)
+    apart = [value - middle for value in values]
+    mad = 1.4826 * median([abs(value) for value in apart])
+    z = []
+    for value, floor in zip(apart, floors, strict=True):
+        sigma = math.sqrt((known * mad**2 + 8.0 * floor**2) / (known + 8.0) + floor**2)
+        z.append(math.nan if known < 3 or math.isnan(value) else max(-1e4, min(1e4, value / sigma)))
+    return apart, z
 
 
 def interpolated(at: float, x: Numbers, y: Numbers) -> float:

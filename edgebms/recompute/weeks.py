@@ -8,7 +8,7 @@ from typing import Any
 from edgebms.evidence.past import Scale
 from edgebms.recompute.own import current_at_rest
 from edgebms.recompute.pack import of_pack
-from edgebms.recompute.peers import Pair, Table, joined, ranked, read_cells, slope_v
+from edgebms.recompute.peers import Pair, Table, joined, ranked, read_cells, slope_v, stood_each
 from edgebms.recompute.rows import Numbers, Row, Rows, deviation, filled, fit, median
 from edgebms.vocabulary import Family
 
@@ -153,19 +153,6 @@ def departures(family: str, scale: Scale, weeks: Remembered) -> Table | None:
         told.append(stood_each(apart, [place.sigma(floor, others) for place in row]))
     table = ranked(joined(*told), of_cells)
     return None if all(math.isnan(value) for value in table.score) else table
-
-
-def stood_each(values: Numbers, floors: Numbers) -> tuple[Numbers, Numbers]:
-    """As ``peers.stood``, with a floor of each."""
-    known = sum(not math.isnan(value) for value in values)
-    middle = median(values)
-    apart = [value - middle for value in values]
-    mad = 1.4826 * median([abs(value) for value in apart])
-    z = []
-    for value, floor in zip(apart, floors, strict=True):
-        sigma = math.sqrt((known * mad**2 + 8.0 * floor**2) / (known + 8.0) + floor**2)
-        z.append(math.nan if known < 3 or math.isnan(value) else max(-1e4, min(1e4, value / sigma)))
-    return apart, z
 
 
 def of_pack_weeks(scale: Scale, weeks: Remembered) -> list[Pair] | None:
