@@ -6,7 +6,7 @@ from typing import Any
 
 from export import evaluate_fault, evaluate_soh, evaluate_state, state_kinds, state_table, student_table
 from export.reason import evaluate as evaluate_reason
-from export.reason import speed
+from export.reason import speed, telling
 
 KINDS = {
     "state": evaluate_state,
@@ -17,6 +17,7 @@ KINDS = {
     "fault": evaluate_fault,
     "reason": evaluate_reason,
     "reason-speed": speed,
+    "reason-evidence": telling,
 }
 """What can be evaluated: name -> module with ``add_parser``."""
 

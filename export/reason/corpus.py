@@ -181,10 +181,11 @@ Known = tuple[Episode, Baseline | None]
 """An episode, and what a gateway has learnt of its pack before."""
 
 
-def circuit_batch(plan: Plan, batch: int) -> Iterator[Known]:
-    """Each pack after as many stretches of ordinary use as were drawn for it."""
+def circuit_batch(plan: Plan, batch: int, most: int | None = None) -> Iterator[Known]:
+    """Each pack (the first ``most``) after as many stretches of ordinary use as were drawn for it."""
     first = batch * PACKS_A_BATCH
     curves, shared, cast = troupe(plan, batch)
+    cast = cast[:most]
     known = np.random.default_rng([plan.seed, batch, 0xEA]).choice(STRETCHES, len(cast))
     learnt: dict[int, Baseline] = {}
     for number in range(max(STRETCHES)):

@@ -192,11 +192,12 @@ def test_sensors_are_read_when_the_schedule_says():
         held.append(senses.sample(packs).cell_voltage_v[0])
         truth.append(packs.state.voltage_v[0].copy())
     first, last = np.array(held)[:, 0], np.array(held)[:, -1]
-    assert len(set(first[5:].round(7))) == 4  # once every five seconds
-    assert first[9] == pytest.approx(truth[9][0], abs=1e-5)  # read at 10 s
-    assert first[12] == first[9]
-    # the last cell is read at 4.6 + 5 s: between the truths of the ninth and the tenth second
-    assert min(truth[8][-1], truth[9][-1]) < last[9] < max(truth[8][-1], truth[9][-1])
+    assert len(set(last[4:].round(7))) == 4  # once every five seconds
+    assert last[9] == pytest.approx(truth[9][-1], abs=1e-5)  # read at 10 s
+    assert last[12] == last[9]
+    # the first cell is read at 0.4 + 5 s: between the truths of the fifth and the sixth second; at 10 s it has not been read again
+    assert min(truth[4][0], truth[5][0]) < first[5] < max(truth[4][0], truth[5][0])
+    assert first[9] == first[5] != first[10]
 
 
 @pytest.mark.parametrize("name", sorted(loads.LOADS))
