@@ -85,7 +85,8 @@ def of_sweep(apart_v: Floats) -> Floats:
     before[:, 2:], before[:, 1] = pairs[:, :-1], moved[:, 0]
     after[:, :-2], after[:, -2] = pairs[:, 1:], moved[:, -1]
     before[:, 0], after[:, -1] = moved[:, 1], moved[:, -2]
-    return np.where(np.abs(moved - before) <= np.abs(moved - after), before, after)
+    found: Floats = np.where(np.abs(moved - before) <= np.abs(moved - after), before, after)
+    return found
 
 
 def moments(past: Past, window_s: float) -> Moments | None:
