@@ -34,8 +34,10 @@ class Rows:
 
     def __init__(self) -> None:
         self._rows: list[Row] = []
+        self._windows: dict[float, list[Row] | None] = {}
 
     def add(self, snapshot: Snapshot) -> None:
+        self._windows.clear()
         time_s = snapshot.time_ns * 1e-9
         if self._rows:
             time_s = max(time_s, self._rows[-1].time_s)
@@ -56,7 +58,12 @@ class Rows:
         )
 
     def window(self, seconds: float) -> list[Row] | None:
-        """Means over the last ``seconds``, of 1, 10 or 300 s by how long it is; None = too little history to answer."""
+        """Means over the last ``seconds``, of 1, 10 or 300 s by how long it is; None = too little history to answer. Worked out once a snapshot."""
+        if seconds not in self._windows:
+            self._windows[seconds] = self._window(seconds)
+        return self._windows[seconds]
+
+    def _window(self, seconds: float) -> list[Row] | None:
         period_s = 1.0 if seconds <= 300.0 else 10.0 if seconds <= 14400.0 else 300.0
         if not self._rows:
             return None

@@ -130,7 +130,7 @@ def test_weeks_are_worked_out_from_the_checkpoint_that_the_log_goes_on_from(tmp_
     rng, lines = np.random.default_rng(2), []
     names = ["test_time_second", "voltage_volt", "current_ampere"]
     names += [f"cell_voltage_{i + 1:03d}_volt" for i in range(CELLS)] + [f"temperature_{i + 1:03d}_celsius" for i in range(PROBES)]
-    for second in range(0, 1500, 5):
+    for second in range(0, 1160, 10):
         current = 2.0 * np.sin(second / 30)
         cells = 3.7 + 0.02 * current + 1e-3 * rng.standard_normal(CELLS)
         lines.append(
@@ -142,9 +142,11 @@ def test_weeks_are_worked_out_from_the_checkpoint_that_the_log_goes_on_from(tmp_
     done = edgebms("replay", str(log), "-c", str(config), "--quiet", *state)
     assert done.returncode == 0, done.stderr
     decisions.write_text(done.stdout, encoding="utf-8")
-    assert sum(len(numbers(line)) for line in done.stdout.splitlines()) > 50
+    assert sum(len(numbers(line)) for line in done.stdout.splitlines()) > 20
     audited = edgebms("audit", str(decisions), "--log", str(log), "-c", str(config), *state)
     assert (audited.returncode, audited.stdout) == (0, ""), audited.stderr
+    some = [line for line in done.stdout.splitlines() if numbers(line)][-10:]
+    decisions.write_text("\n".join(some), encoding="utf-8")
     without = edgebms("audit", str(decisions), "--log", str(log), "-c", str(config))
     assert without.returncode == 1
     assert "cell_weeks_of_outlier" in without.stdout

@@ -11,10 +11,13 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edgebms.evidence.queries import BY_WORD, QUERIES
-from edgebms.reasoner.language import ID, TOKENS
-from edgebms.reasoner.student import load_reasoner
-from export.__main__ import main
+pytestmark = pytest.mark.slow
+pytest.importorskip("safetensors", reason="needs the export extra")
+
+from edgebms.evidence.queries import BY_WORD, QUERIES  # noqa: E402
+from edgebms.reasoner.language import ID, TOKENS  # noqa: E402
+from edgebms.reasoner.student import load_reasoner  # noqa: E402
+from export.__main__ import main  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 DROPPED = ("ask:heat_view.suspect.86400s", "where:probe_weeks.outlier.3600s")

@@ -58,23 +58,6 @@ Found = TypeVar("Found")
 WorkedOut = Callable[[Family, list[Row], Scale, float], Found]
 
 
-class KeptRows(Rows):
-    """A window's means are worked out once, not for each question again."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._windows: dict[float, list[Row] | None] = {}
-
-    def add(self, snapshot: Snapshot) -> None:
-        super().add(snapshot)
-        self._windows.clear()
-
-    def window(self, seconds: float) -> list[Row] | None:
-        if seconds not in self._windows:
-            self._windows[seconds] = super().window(seconds)
-        return self._windows[seconds]
-
-
 def once(work_out: WorkedOut[Found]) -> WorkedOut[Found]:
     # the rows are kept with what was found, so that their identity stays theirs
     kept: dict[tuple[Family, int, float], tuple[list[Row], Found]] = {}
@@ -101,7 +84,7 @@ def tables_once() -> Iterator[None]:
     ("count", "period_s", "holes"), [(3, 1.0, 0.0), (500, 0.5, 0.0), (1500, 1.0, 0.1), (400, 10.0, 0.3), (900, 60.0, 0.0)]
 )
 def test_every_answer_is_the_runtime_s(count: int, period_s: float, holes: float) -> None:
-    history, rows = History(CELLS, PROBES), KeptRows()
+    history, rows = History(CELLS, PROBES), Rows()
     scale = Scale.of(load_card(PACK.card), PACK)
     baseline, weeks = Baseline(CELLS, PROBES), Remembered(CELLS, PROBES)
     for snapshot in snapshots(count, period_s, holes):
@@ -132,7 +115,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[tuple[Reasoning
     for seed in range(6):
         student = save_student(tmp_path_factory.mktemp("students"), seed, commit=1.0, suspicion=1.0)
         line = build_lines(Config(pack=(PACK,), students=Students(state="", reasoner=str(student))), ask_inline)["pack"]
-        scale, rows = Scale.of(line.card, PACK), KeptRows()
+        scale, rows = Scale.of(line.card, PACK), Rows()
         made = snapshots(700, 2.0, 0.0, seed)
         for snapshot in made[:-1]:
             rows.add(snapshot)
