@@ -98,7 +98,7 @@ def test_a_gateway_has_known_a_pack_for_as_many_stretches_as_were_drawn() -> Non
     plan = Plan(seed=5, hours=1.05, period_s=10.0, mix=Mix(1.0, 0.0, ()), ranges=Ranges(cells=(400,), cells_per_probe=(6,)), twins=False)
     word = QUERIES.index(BY_WORD["probe_weeks.outlier.3600s"])
     known = []
-    for episode, baseline in corpus.circuit_batch(plan, 0):
+    for episode, baseline in corpus.circuit_batch(plan, 0, 10):
         before = 0.0 if baseline is None else float(baseline.weeks.probes.hours.max())
         assert before in corpus.STRETCHES
         recording = Recording(episode, baseline)

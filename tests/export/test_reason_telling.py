@@ -26,7 +26,7 @@ def test_found_is_named_rightly_and_beyond_the_healthy() -> None:
 
 
 def test_a_probe_that_drifts_is_told_by_its_temperature_and_not_by_a_voltage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["evaluate", "reason-evidence", "--packs", "24", "--hours", "1.5", "--kinds", "probe_drift", "--json"]) == 0
+    assert main(["evaluate", "reason-evidence", "--packs", "12", "--hours", "1.3", "--kinds", "probe_drift", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["temperature_deviation.outlier.3600s 1"]["probe_drift"] > 0.5
     assert told["voltage_steps.outlier.3600s 0"]["probe_drift"] < 0.2
