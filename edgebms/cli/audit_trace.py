@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from edgebms.errors import ConfigError, LogError
+from edgebms.errors import ConfigError, LogError, StateError
 
 if TYPE_CHECKING:
     from edgebms.config import PackConfig
@@ -35,6 +35,7 @@ def check(decisions: Path, logs: list[Path], config_path: Path, pack: str | None
     from edgebms.evidence.past import Scale
     from edgebms.inlet.logfile import LogFile
     from edgebms.loop import Loop, replay, replay_snapshots
+    from edgebms.record.checkpoint import load
     from edgebms.telemetry import bdf
     from edgebms.worker import ask_inline
 
@@ -47,6 +48,10 @@ def check(decisions: Path, logs: list[Path], config_path: Path, pack: str | None
         watch = Watch(line.pipeline, told.get(entry.name, {}), Scale.of(line.card, entry), remembered(state, entry))
         watched[entry.name] = watch
         lines[entry.name] = dataclasses.replace(line, pipeline=cast("Pipeline", watch))
+    if state is not None and (owner := load(state).pack) not in watched:
+        raise StateError(
+            f"is of the pack {owner!r}, the configuration has {', '.join(watched)}", where=str(state), mend="give one of theirs"
+        )
     clock = LogClock()
     loop = Loop(lines.values(), clock, watching_only, lambda: 0)
     for path in logs:
@@ -97,7 +102,6 @@ def reasoned(path: Path) -> dict[str, dict[int, Decision]]:
 
 def remembered(state: Path | None, pack: PackConfig) -> Remembered:
     """What ``pack`` knew of its weeks when the log began: by the checkpoint ``state``, if that is its. Raises StateError."""
-    from edgebms.errors import StateError
     from edgebms.recompute.weeks import Remembered
     from edgebms.record.checkpoint import load, pack_key
 
@@ -105,7 +109,9 @@ def remembered(state: Path | None, pack: PackConfig) -> Remembered:
     if state is None:
         return weeks
     saved = load(state)
-    kept = saved.body.get("weeks") if saved.header.get("pack") == pack_key(pack) else None
+    kept = saved.body.get("weeks") if saved.pack == pack.name else None
+    if saved.pack == pack.name and saved.header.get("pack") != pack_key(pack):
+        raise StateError(f"is of another {pack.name!r} than the configuration's", where=str(state), mend="name the checkpoint of this log")
     try:
         if kept is not None:
             weeks.restore(kept)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from edgebms.evidence.marks import HOUR_S, MARKS, OF_PACK_COUNT, cell_marks, pack_marks, probe_marks
+from edgebms.evidence.marks import MARKS, OF_PACK_COUNT, cell_marks, pack_marks, probe_marks
 from edgebms.evidence.memory import Memory, Weeks
 from edgebms.evidence.past import Past
+from edgebms.evidence.queries import HOUR_S
 from edgebms.vocabulary import Cause
 
 STANDS_HOURS = 168.0

@@ -78,7 +78,8 @@ def _spread(past: Past, window_s: float) -> Spread | None:
 
 def of_sweep(apart_v: Floats) -> Floats:
     """What of each row, (t, cells), is the sweep's. Cells are read one after the other: while the current changes, those read before stand against
-    those read after. A cell is as far off its own mean there as two cells beside it are off theirs, on whichever side that is nearer (the first and the last: as one or two)."""
+    those read after. A cell is as far off its own mean there as two cells beside it are off theirs, on whichever side that is nearer
+    (the first and the last: as one or two)."""
     moved = apart_v - np.add.reduce(apart_v) / len(apart_v)
     pairs = 0.5 * (moved[:, :-1] + moved[:, 1:])
     before, after = np.empty_like(moved), np.empty_like(moved)

@@ -17,16 +17,16 @@ from edgebms.evidence.own import NOISE_SHARE
 from edgebms.evidence.packs import charge_against_voltage, pack_warming
 from edgebms.evidence.past import Past, slope_v
 from edgebms.evidence.probes import STILL_K, beside, warmth
+from edgebms.evidence.queries import HOUR_S
 from edgebms.evidence.robust import Floats, fit, median
 
-HOUR_S = 3600.0
 MARKS = 3
 """Of a cell, and of a probe."""
 OFFSET_SHARE = 0.1
 """Of a sensor's stated error: by how much its own offset wanders over weeks."""
 LEAST_OHM_SHARE = 0.3
 """Of the card's resistance: a pack's own counts as no less."""
-DULL = 0.05
+MOST_NOISE_SHARE = 0.05
 """A share of the pack's resistance: where the sensors' noise alone makes more, the hour told no resistance."""
 PROBE_FLOORS = np.array([[0.15], [0.2], [0.1]])
 """K, K, decades."""
@@ -60,7 +60,7 @@ def cell_marks(past: Past) -> Marks | None:
     at_rest_v = float(np.hypot(OFFSET_SHARE * scale.sensor_v, noise_v * fitted.floor_at_rest))
     values = np.stack((fitted.per_a / ohm, fitted.at_rest, fitted.at_rest / slope))
     values -= median(values)
-    if of_ohm > DULL:
+    if of_ohm > MOST_NOISE_SHARE:
         values[0] = np.nan
     return Marks(values, np.array([[of_ohm], [at_rest_v], [at_rest_v / slope]]))
 

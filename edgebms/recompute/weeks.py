@@ -13,7 +13,7 @@ from edgebms.recompute.rows import Numbers, Row, Rows, deviation, filled, fit, m
 from edgebms.vocabulary import Family
 
 HOUR_S = 3600.0
-UNKNOWN_PACK = 6
+PACK_PLACES = 6
 Marks = tuple[list[Numbers], Numbers]
 """(three rows of values, their floors)."""
 
@@ -54,7 +54,7 @@ class Remembered:
     def __init__(self, cells: int, probes: int) -> None:
         self.cells = [[Place() for _ in range(cells)] for _ in range(3)]
         self.probes = [[Place() for _ in range(probes)] for _ in range(3)]
-        self.pack = [Place() for _ in range(UNKNOWN_PACK)]
+        self.pack = [Place() for _ in range(PACK_PLACES)]
         self._last_s = math.nan
         self._rows = Rows()
 

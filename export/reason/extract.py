@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard, load_card
 from edgebms.evidence.baseline import Baseline
-from edgebms.evidence.marks import HOUR_S
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import LEAST_SHARE, Past, Scale
-from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
+from edgebms.evidence.queries import ABOUT_SUSPECT, HOUR_S, NUMBERS, OUTLIERS, QUERIES
 from edgebms.evidence.views import profile_of
 from edgebms.history.history import CELLS, CURRENT, GAS, INSULATION, MEANS, SHORT_MEANS, VOLTAGE, Window, cut
 from edgebms.vocabulary import Cause, Level, Whom

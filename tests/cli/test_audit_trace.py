@@ -150,3 +150,7 @@ def test_weeks_are_worked_out_from_the_checkpoint_that_the_log_goes_on_from(tmp_
     without = edgebms("audit", str(decisions), "--log", str(log), "-c", str(config))
     assert without.returncode == 1
     assert "cell_weeks_of_outlier" in without.stdout
+    config.write_text(config.read_text(encoding="utf-8").replace('"rack"', '"other"'), encoding="utf-8")
+    of_another = edgebms("audit", str(decisions), "--log", str(log), "-c", str(config), *state)
+    assert of_another.returncode == 9
+    assert "is of the pack 'rack', the configuration has other" in of_another.stderr
