@@ -189,8 +189,7 @@ def circuit_batch(plan: Plan, batch: int, most: int | None = None) -> Iterator[K
     known = np.random.default_rng([plan.seed, batch, 0xEA]).choice(STRETCHES, len(cast))
     learnt: dict[int, Baseline] = {}
     for number in range(max(STRETCHES)):
-        # who has been known longest plays in all: the first of the cast, so that a pack's number stands
-        order = np.flatnonzero(known > number)
+        order = np.flatnonzero(known > number)  # places in the cast of those that have been known for longer
         there = [cast[place] for place in order]
         for place, episode in zip(order, stretch(plan, curves, shared, there, first, batch, number), strict=True):
             learnt[int(place)] = Recording(episode, learnt.get(int(place))).remember()
