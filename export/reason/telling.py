@@ -23,7 +23,8 @@ from hil.plant.draws import Ranges
 from hil.plant.episodes import Mix, Plan
 from hil.plant.faults import FAULTS
 
-SEED = 31
+SEED = 32
+"""Other packs than those on which the evidence was worked at (31)."""
 CELLS = (16, 24, 32, 48)
 EVERY_S, FIRST_S, YOUNG_S = 600.0, 3600.0, 120.0
 HEALTHY = "healthy"
