@@ -143,7 +143,7 @@ def parse(text: str, named: dict[str, int] | None = None) -> Trace:
         token = ID.get(word)
         if token is None:
             raise Refused(f"{word!r} is no word of the trace language")
-        if word == "<begin>" or word.startswith(("chemistry:", "cells:")):
+        if word == "<begin>" or word.startswith(("chemistry:", "cells:", "past:", "weeks:")):
             if trace.asked or trace.words:
                 raise Refused(f"{word} stands at the beginning only")
         elif word.startswith("ask:"):

@@ -74,6 +74,8 @@ CRITICAL_IN = ((60.0, 30.0), (300.0, 150.0), (900.0, 600.0), (3600.0, 1800.0), (
 CONFIDENCES = 10
 
 SIZES = (24, 64, 128)
+LONGEST = ("minutes", "hour", "day")
+"""As ``reach.LONGEST_S``."""
 SEVERITIES = tuple(Level)
 
 
@@ -83,6 +85,8 @@ def _tokens() -> tuple[str, ...]:
         "<begin>",
         *(f"chemistry:{chemistry.value}" for chemistry in Chemistry),
         *(f"cells:{name}" for name in ("few", "some", "many", "most")),
+        *(f"past:{name}" for name in LONGEST),
+        *(f"weeks:{name}" for name in ("unknown", "known")),
         *(f"ask:{query.word}" for query in QUERIES),
         *(f"n{number}:{place}" for number in range(NUMBERS) for place in (*range(BINS), "unknown")),
         *(f"cause:{cause.value}" for cause in CAUSES),
@@ -125,6 +129,15 @@ def size_token(cells: int) -> int:
     ('cells:few', 'cells:many', 'cells:most')
     """
     return ID["cells:few"] + sum(cells > edge for edge in SIZES)
+
+
+def reach_tokens(longest: int, weeks: bool) -> tuple[int, int]:
+    """Tokens of how far back a pack is known (see ``evidence.reach``).
+
+    >>> [TOKENS[token] for token in reach_tokens(2, False)]
+    ['past:day', 'weeks:unknown']
+    """
+    return ID["past:minutes"] + longest, ID["weeks:unknown"] + weeks
 
 
 def critical_bin(seconds: float) -> int:

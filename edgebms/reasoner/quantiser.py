@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.evidence.queries import NUMBERS, QUERIES
-from edgebms.reasoner.language import BEGIN, BINS, FIRST_QUERY, ID, TOKENS, bin_token, size_token
+from edgebms.evidence.reach import Reach
+from edgebms.reasoner.language import BEGIN, BINS, FIRST_QUERY, ID, TOKENS, bin_token, reach_tokens, size_token
 
 Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
@@ -74,10 +75,10 @@ class Quantiser:
         return out
 
 
-def prompt(chemistry: str, cells: int) -> Singles:
-    """The student's first input: what the pack is."""
+def prompt(chemistry: str, cells: int, reach: Reach) -> Singles:
+    """The student's first input: what the pack is, and how far back it is known."""
     mix = np.zeros(len(TOKENS), dtype=np.float32)
-    mix[[BEGIN, ID[f"chemistry:{chemistry}"], size_token(cells)]] = 1.0
+    mix[[BEGIN, ID[f"chemistry:{chemistry}"], size_token(cells), *reach_tokens(*reach)]] = 1.0
     return mix
 
 

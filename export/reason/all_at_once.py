@@ -28,7 +28,7 @@ STEPS, BATCH, RATE = 1500, 64, 2e-3
 
 
 def embedded(model: Any, asked: Places, centres: Singles, prompts: NDArray[np.uint16], answers: Singles) -> Tensor:
-    """(n, 1 + questions, width): prompts (n, 3), answers (n, queries, 4) asinh, as the sum of their words' embeddings."""
+    """(n, 1 + questions, width): prompts (n, 5), answers (n, queries, 4) asinh, as the sum of their words' embeddings."""
     table = model.get_input_embeddings().weight
     n, count = len(answers), len(asked)
     queries = np.broadcast_to(asked, (n, count))

@@ -68,6 +68,8 @@ ROW = np.dtype(
         ("probes", "i2"),
         ("last", "?"),
         ("tick_s", "f4"),
+        ("longest", "i1"),
+        ("weeks", "?"),
         ("cause", "i1"),
         ("severity", "i1"),
         ("cell", "i2"),
@@ -84,7 +86,7 @@ ROW = np.dtype(
     ]
 )
 """numbers, of_suspect: as in ``extract.Extracted``, asinh of the relatives. cause: place in ``CAUSES``. last: the recording's end.
-sigmas: the episode's largest departure from its healthy twin, NaN = no fault, or none was played (train). detectable: by the instant it has come
+longest, weeks: as ``reach.Reach``. sigmas: the episode's largest departure from its healthy twin, NaN = no fault, or none was played (train). detectable: by the instant it has come
 to four. cusum, cusum_cell: of each of ``cusum.CHANNELS`` the peak up to the instant, for the classical baseline."""
 
 WIDER = Ranges(
@@ -158,7 +160,7 @@ def rows_of(episode: Episode, tick_s: NDArray[np.float64], baseline: Baseline | 
     rows["chemistry"] = card_of(episode.card).chemistry.value
     rows["cells"], rows["probes"] = episode.cell_voltage_v.shape[1], episode.temperature_c.shape[1]
     rows["last"][0] = True
-    for name in ("tick_s", "cell", "probe", "to_critical_s", "since_onset_s", "detectable", "named"):
+    for name in ("tick_s", "longest", "weeks", "cell", "probe", "to_critical_s", "since_onset_s", "detectable", "named"):
         rows[name] = getattr(found, name)
     rows["sigmas"] = episode.sigmas
     rows["cause"] = [CAUSES.index(cause) for cause in found.cause]

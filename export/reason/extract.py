@@ -18,6 +18,7 @@ from edgebms.evidence.baseline import Baseline
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import LEAST_SHARE, Past, Scale
 from edgebms.evidence.queries import ABOUT_SUSPECT, HOUR_S, NUMBERS, OUTLIERS, QUERIES
+from edgebms.evidence.reach import reach_of
 from edgebms.evidence.views import profile_of
 from edgebms.history.history import CELLS, CURRENT, GAS, INSULATION, MEANS, SHORT_MEANS, VOLTAGE, Window, cut
 from edgebms.vocabulary import Cause, Level, Whom
@@ -34,7 +35,7 @@ CRITICAL_S = 900.0
 class Extracted:
     """k instants of one episode; Q queries, O outlier queries, S queries about a suspect, 4 numbers (relatives; NaN = unknown).
 
-    numbers (k, Q, 4): those about a suspect are NaN in here. named (k, Q): 0-based cell that each answer is about, -1 = none.
+    longest, weeks (k,): how far back the pack is known, see ``reach.Reach``. numbers (k, Q, 4): those about a suspect are NaN in here. named (k, Q): 0-based cell that each answer is about, -1 = none.
     of_suspect (k, O, S, 4): answers about the cell that outlier query OUTLIERS[o] named.
     cause, severity: words' places; cell: 0-based, -1 = pack; probe: 0-based; to_critical_s: from the instant to the runaway event, inf = none;
     since_onset_s: negative = before the fault; detectable: the episode's fault has departed far enough from its twin by then.
@@ -43,6 +44,8 @@ class Extracted:
     number: int
     kind: str
     tick_s: NDArray[np.float64]
+    longest: NDArray[np.int8]
+    weeks: NDArray[np.bool_]
     numbers: Singles
     named: NDArray[np.int16]
     of_suspect: Singles
@@ -148,9 +151,11 @@ def extract(episode: Episode, tick_s: NDArray[np.float64], recording: Recording 
     numbers = np.full((count, len(QUERIES), NUMBERS), np.nan, dtype=np.float32)
     named = np.full((count, len(QUERIES)), -1, dtype=np.int16)
     about = np.full((count, len(OUTLIERS), len(ABOUT_SUSPECT), NUMBERS), np.nan, dtype=np.float32)
+    longest, weeks = np.zeros(count, dtype=np.int8), np.zeros(count, dtype=bool)
     for k in np.argsort(snapshots, kind="stable").tolist():
         recording.learn(int(snapshots[k]))
         past = recording.at(int(snapshots[k]))
+        longest[k], weeks[k] = reach_of(past)
         for place, query in enumerate(QUERIES):
             if query.whom in (Whom.PACK, Whom.OUTLIER):
                 bundle = measure(query, past)
@@ -162,6 +167,8 @@ def extract(episode: Episode, tick_s: NDArray[np.float64], recording: Recording 
         number=episode.number,
         kind=episode.kind,
         tick_s=recording.time_s[snapshots],
+        longest=longest,
+        weeks=weeks,
         numbers=numbers,
         named=named,
         of_suspect=about,

@@ -27,7 +27,7 @@ from export.reason.traces import shares
 from export.reason.trees import prompt
 
 Singles = NDArray[np.float32]
-PROMPT = 13
+PROMPT = 18
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,14 @@ class Slots:
 
 
 def prompted(rows: NDArray[np.void]) -> Singles:
-    """(n, PROMPT): chemistry and size, one-hot."""
+    """(n, PROMPT): chemistry, size and reach, one-hot."""
     out = np.zeros((len(rows), PROMPT), dtype=np.float32)
     told = prompt(rows).astype(int)
     each = np.arange(len(rows))
     out[each, told[:, 0]] = 1.0
     out[each, 9 + told[:, 1]] = 1.0
+    out[each, 13 + told[:, 2]] = 1.0
+    out[each, 16 + told[:, 3]] = 1.0
     return out
 
 

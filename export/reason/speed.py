@@ -23,6 +23,7 @@ from edgebms.config import PackConfig
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import Past, Scale
 from edgebms.evidence.queries import QUERIES
+from edgebms.evidence.reach import Reach
 from edgebms.history.history import History
 from edgebms.reasoner.decoder import interrogate
 from edgebms.reasoner.glance import A_TICK
@@ -109,7 +110,7 @@ def stepped_ms(student: ReasoningStudent, drawn: Drawn, count: int, full: bool) 
 
 def twelve_steps(student: ReasoningStudent) -> None:
     """As many as a whole trace takes behind its prompt."""
-    student.begin(prompt("NMC", 96))
+    student.begin(prompt("NMC", 96, Reach(2, True)))
     nothing = np.zeros(len(TOKENS), dtype=np.float32)
     for _ in range(12):
         student.step(nothing)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from edgebms.errors import ConfigError, ModelError
 from edgebms.evidence.queries import ANSWERS, QUERIES
 from edgebms.reasoner.grammar import Refused, Trace
-from edgebms.reasoner.language import CAUSES, FIRST_QUERY, ID, TOKENS
+from edgebms.reasoner.language import CAUSES, FIRST_QUERY, ID, LONGEST, TOKENS
 from export.reason.asking import Asking
 
 Message = dict[str, str]
@@ -57,12 +57,19 @@ def instructions() -> str:
     )
 
 
+def pack_told(row: NDArray[np.void]) -> str:
+    weeks = "known" if row["weeks"][0] else "unknown"
+    return (
+        f"A pack of {int(row['cells'][0])} cells, {row['chemistry'][0]}. Seen for a {LONGEST[int(row['longest'][0])]}, its weeks {weeks}."
+    )
+
+
 def interview(reply: Reply, row: NDArray[np.void]) -> tuple[Trace, Asking]:
     """One conversation about one corpus row (1,). Raises Refused where the model leaves the language."""
     asking, trace = Asking.of(row), Trace()
     told = [
         {"role": "system", "content": instructions()},
-        {"role": "user", "content": f"A pack of {int(row['cells'][0])} cells, {row['chemistry'][0]}."},
+        {"role": "user", "content": pack_told(row)},
     ]
     while True:
         said = reply(told).strip()

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.evidence.queries import NUMBERS, OUTLIERS, QUERIES
+from edgebms.evidence.reach import Reach
 from edgebms.reasoner.language import (
     BINS,
     CAP,
@@ -94,8 +95,9 @@ class Traces:
 
 
 def prompt_words(rows: NDArray[np.void]) -> NDArray[np.uint16]:
-    """(n, 3): the words of each prompt."""
-    words = [np.flatnonzero(prompt(str(c), int(n))) for c, n in zip(rows["chemistry"], rows["cells"], strict=True)]
+    """(n, 5): the words of each prompt."""
+    told = zip(rows["chemistry"], rows["cells"], rows["longest"], rows["weeks"], strict=True)
+    words = [np.flatnonzero(prompt(str(c), int(n), Reach(int(longest), bool(weeks)))) for c, n, longest, weeks in told]
     return np.array(words, dtype=np.uint16)
 
 

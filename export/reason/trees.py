@@ -44,14 +44,15 @@ def bundles(rows: NDArray[np.void]) -> Singles:
 
 
 def prompt(rows: NDArray[np.void]) -> Singles:
-    """(n, 2): chemistry and size, as a student is told."""
+    """(n, 4): chemistry, size and reach, as a student is told."""
     chemistries = [chemistry.value for chemistry in Chemistry]
     kinds = np.array([chemistries.index(str(name)) for name in rows["chemistry"]], dtype=np.float32)
-    return np.stack((kinds, np.searchsorted(SIZES, rows["cells"]).astype(np.float32)), axis=1)
+    sizes = np.searchsorted(SIZES, rows["cells"])
+    return np.stack((kinds, sizes, rows["longest"], rows["weeks"]), axis=1).astype(np.float32)
 
 
 def features(rows: NDArray[np.void], queries: list[int]) -> Singles:
-    """(n, 4 len(queries) + 2)."""
+    """(n, 4 len(queries) + 4)."""
     return np.concatenate((bundles(rows)[:, queries].reshape(len(rows), -1), prompt(rows)), axis=1)
 
 

@@ -9,6 +9,7 @@ from snapshots import make_snapshot
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import ABOUT_SUSPECT, BY_WORD, OUTLIERS, QUERIES
+from edgebms.evidence.reach import reach_of
 from edgebms.history.history import History
 from edgebms.vocabulary import Cause, Level
 from export.reason import corpus
@@ -61,6 +62,7 @@ def test_it_reads_what_the_runtime_reads(episodes: list[Episode]) -> None:
         scale = scale_of(episode)
         for k, at_s in enumerate(TICKS_S):
             past = Past.of(history_until(episode, at_s), scale)
+            assert (found.longest[k], found.weeks[k]) == reach_of(past)
             for place, query in enumerate(QUERIES):
                 if place in ABOUT_SUSPECT:
                     continue
@@ -103,7 +105,7 @@ def test_a_gateway_has_known_a_pack_for_as_many_stretches_as_were_drawn() -> Non
         assert before in corpus.STRETCHES
         recording = Recording(episode, baseline)
         found = extract(episode, np.array([1500.0, 3770.0]), recording)
-        assert np.isfinite(found.numbers[0, word]).any() == (before >= 3)
+        assert np.isfinite(found.numbers[0, word]).any() == found.weeks[0] == (before >= 3)
         assert recording.baseline.weeks.probes.hours.max() == before + 1
         known.append(before)
     assert len(set(known)) > 2

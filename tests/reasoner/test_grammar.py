@@ -90,7 +90,7 @@ def test_what_is_no_trace_is_refused(text: str, why: str) -> None:
 def test_words_are_appended_never_moved() -> None:
     """A model in the field was trained on these places. Append to the end of a family's words, and renew this with a new model."""
     assert len(set(TOKENS)) == len(TOKENS)
-    assert VOCABULARY_HASH[:16] == "084a34cde9bbb29b"
+    assert VOCABULARY_HASH[:16] == "bc61d9360aa5e3df"
     assert len(BY_WORD) == len(QUERIES)
 
 
