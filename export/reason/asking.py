@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.evidence.queries import ABOUT_SUSPECT, NUMBERS, OUTLIERS, QUERIES
+from export.reason.jitter import Jitter
 
 Singles = NDArray[np.float32]
 Places = NDArray[np.intp]
@@ -27,7 +28,8 @@ FREE = SUSPECT_RANK < 0
 class Asking:
     """n interrogations of rows (n,) of a corpus, all of the same length so far.
 
-    queries (n, t), answers (n, t, 4) asinh of the relatives, NaN = unknown; cells (n, t): whom each answer names, -1 = none.
+    queries (n, t), answers (n, t, 4) asinh of the relatives, NaN = unknown; cells (n, t): whom each answer names, -1 = none. jitter: see there; None =
+    the answers as they are.
     """
 
     rows: NDArray[np.void]
@@ -38,9 +40,10 @@ class Asking:
     _from: Places
     _asked: NDArray[np.bool_]
     _about: Places
+    _jitter: Jitter | None
 
     @classmethod
-    def of(cls, rows: NDArray[np.void]) -> Asking:
+    def of(cls, rows: NDArray[np.void], jitter: Jitter | None = None) -> Asking:
         n = len(rows)
         return cls(
             rows=rows,
@@ -51,6 +54,7 @@ class Asking:
             _from=np.full(n, -1, dtype=np.intp),
             _asked=np.zeros((n, COUNT), dtype=bool),
             _about=np.full((n, len(ABOUT_SUSPECT)), -2, dtype=np.intp),
+            _jitter=jitter,
         )
 
     def may_ask(self) -> NDArray[np.bool_]:
@@ -70,7 +74,7 @@ class Asking:
         out[about] = np.nan
         out[there] = self.rows["of_suspect"][each[there], self._from[there], SUSPECT_RANK[queries[there]]]
         cells[about] = self._suspect[about]
-        return out, cells
+        return out if self._jitter is None else self._jitter.of(queries, out), cells
 
     def ask(self, queries: Places) -> None:
         """Put one question to each."""

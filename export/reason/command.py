@@ -6,6 +6,7 @@ In order: corpus, beliefs, oracle, fixed, trees, student, teacher. ``python -m e
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import pickle
 from dataclasses import replace
@@ -17,6 +18,7 @@ import numpy as np
 from edgebms.errors import LogError, MissingExtra
 from edgebms.evidence.queries import BY_WORD, QUERIES
 from export.reason import corpus
+from export.reason.jitter import Jitter
 
 RUNS = Path("build") / "reason"
 SAID = Path("build") / "reason-said"
@@ -210,7 +212,7 @@ def run_student(args: argparse.Namespace) -> int:
     def lessons(rng: np.random.Generator) -> Any:
         if args.of_teacher:
             return teacher_lessons(args, rows, rng)
-        return sft.rolled(knows, rows, recipe.epsilon, rng, fixed, told)
+        return sft.rolled(knows, rows, recipe.epsilon, rng, fixed, told, Jitter.drawn)
 
     name = "student_fixed" if args.fixed else "student_of_teacher" if args.of_teacher else "student"
     name += f"_{args.seed}" if args.seed else ""
@@ -248,14 +250,13 @@ def run_teacher(args: argparse.Namespace) -> int:
     centres = centres_of(args).astype(np.float32)
     knows = oracle.read(args.runs / "oracle.pt")
     cold = sft.SftRecipe(steps=args.steps or 1500, rate=1.5e-3)
-    start = sft.train(
-        teacher.deepseek_v3, lambda rng: sft.rolled(knows, rows, cold.epsilon, rng), centres, cold, args.runs / "teacher_cold.pt"
-    )
+    lessons = functools.partial(sft.rolled, knows, rows, cold.epsilon, jitter=Jitter.drawn)
+    start = sft.train(teacher.deepseek_v3, lessons, centres, cold, args.runs / "teacher_cold.pt")
     # beside GRPO: as many more steps of as many traces of the same SFT, to tell what the rewards bring from what the length does
     longer = teacher.deepseek_v3()
     longer.load_state_dict(start.state_dict())
     more = replace(cold, steps=args.grpo, rate=0.1 * cold.rate, seed=cold.seed + 100)
-    sft.train(lambda: longer, lambda rng: sft.rolled(knows, rows, cold.epsilon, rng), centres, more, args.runs / "teacher_longer.pt")
+    sft.train(lambda: longer, lessons, centres, more, args.runs / "teacher_longer.pt")
     model = teacher.deepseek_v3()
     model.load_state_dict(start.state_dict())
     curve = teacher.grpo(model, start, rows, centres, teacher.GrpoRecipe(steps=args.grpo), args.runs / "teacher_grpo.pt")

@@ -23,6 +23,7 @@ from edgebms.evidence.queries import NUMBERS
 from edgebms.reasoner.language import BINS, CAP, CAUSES, FIRST_BIN
 from export.reason import corpus
 from export.reason.asking import COUNT, Asking
+from export.reason.jitter import Jitter
 from export.reason.traces import shares
 from export.reason.trees import prompt
 
@@ -162,7 +163,7 @@ def learn(
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """One step on whole interrogations, every prefix of them. Returns (nat without a question, nat at the end, squared error of the falls)."""
-    asking = Asking.of(batch)
+    asking = Asking.of(batch, Jitter.drawn(len(batch), rng))
     slots = Slots(oracle, asking)
     for _ in range(CAP):
         wanted = choose(look(oracle, slots.x)[1], asking.may_ask(), epsilon, rng)
@@ -211,10 +212,16 @@ class RollOut:
 
 
 def roll_out(
-    oracle: Oracle, rows: NDArray[np.void], epsilon: float, rng: np.random.Generator, cap: int = CAP, fixed: list[int] | None = None
+    oracle: Oracle,
+    rows: NDArray[np.void],
+    epsilon: float,
+    rng: np.random.Generator,
+    cap: int = CAP,
+    fixed: list[int] | None = None,
+    jitter: Jitter | None = None,
 ) -> RollOut:
     """``cap`` questions to each row. fixed: these, in this order, in place of the oracle's own."""
-    asking = Asking.of(rows)
+    asking = Asking.of(rows, jitter)
     slots, asks = Slots(oracle, asking), oracle.asks.numpy()
     chances, promised = [], []
     for at in range(cap + 1):

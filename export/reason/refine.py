@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from edgebms.reasoner.language import CAP
 from export.reason import corpus
 from export.reason.asking import COUNT, Asking
+from export.reason.jitter import Jitter
 from export.reason.oracle import Oracle, OracleRecipe, Slots, choose, look, prompted, save
 
 Singles = NDArray[np.float32]
@@ -79,7 +80,7 @@ def learn(
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """One step: the causes at every prefix of whole interrogations, the falls of all questions at one of them."""
-    asking, at = Asking.of(batch), int(rng.integers(CAP))
+    asking, at = Asking.of(batch, Jitter.drawn(len(batch), rng)), int(rng.integers(CAP))
     slots, n = Slots(oracle, asking), len(batch)
     fell, may = torch.zeros(0), torch.zeros(0)
     for t in range(CAP):

@@ -24,6 +24,7 @@ from edgebms.reasoner.language import CAP, CAUSES, FIRST_CAUSE, FIRST_QUERY, TOK
 from export.onnx_graph import Weights
 from export.reason import corpus
 from export.reason.decoder_graph import NANO, Shape
+from export.reason.jitter import Jitter
 from export.reason.oracle import Oracle, roll_out, softmax
 from export.reason.traces import Targets, Traces, inputs, targets
 
@@ -186,11 +187,12 @@ def rolled(
     rng: np.random.Generator,
     fixed: list[int] | None = None,
     beliefs: Singles | None = None,
+    jitter: Callable[[int, np.random.Generator], Jitter] | None = None,
 ) -> Traces:
-    """The oracle's interrogations of ``rows``. beliefs (n, causes): where given, they stand for the truth in what a cause's target is."""
+    """The oracle's interrogations of ``rows``. jitter: of n of them. beliefs (n, causes): where given, they stand for the truth in what a cause's target is."""
     out: Traces | None = None
     for part in np.array_split(np.arange(len(rows)), max(len(rows) // 4000, 1)):
-        done = roll_out(oracle, rows[part], epsilon, rng, fixed=fixed)
+        done = roll_out(oracle, rows[part], epsilon, rng, fixed=fixed, jitter=jitter(len(part), rng) if jitter else None)
         some = Traces.of(done.asking, done.chances, done.falls, None if beliefs is None else beliefs[part])
         out = some if out is None else out.joined(some)
     assert out is not None
