@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig, probe_of_cell
-from edgebms.evidence.memory import Weeks
+from edgebms.evidence.memory import LEAST_HOURS, Weeks
+from edgebms.evidence.reach import LONGEST_S, Reach
 from edgebms.history.history import History, Window
 
 Floats = NDArray[np.float64]
@@ -110,6 +111,11 @@ class Past:
             self.worked[seconds] = window if enough else None
         found: Window | None = self.worked[seconds]
         return found
+
+    @property
+    def reach(self) -> Reach:
+        stands = [place for place, seconds in enumerate(LONGEST_S) if place and self.window(seconds) is not None]
+        return Reach(max(stands, default=0), self.weeks is not None and bool((self.weeks.cells.hours >= LEAST_HOURS).any()))
 
 
 def soc_of(scale: Scale, voltage_v: Floats | float) -> Floats:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edgebms.evidence.memory import LEAST_HOURS
-from edgebms.evidence.past import Past
 from edgebms.evidence.queries import DAY_S, HOUR_S
 
 LONGEST_S = (0.0, HOUR_S, DAY_S)
@@ -16,9 +14,3 @@ class Reach(NamedTuple):
 
     longest: int
     weeks: bool
-
-
-def reach_of(past: Past) -> Reach:
-    stands = [past.window(seconds) is not None for seconds in LONGEST_S[1:]]
-    longest = 2 if stands[1] else int(stands[0])
-    return Reach(longest, past.weeks is not None and bool((past.weeks.cells.hours >= LEAST_HOURS).any()))

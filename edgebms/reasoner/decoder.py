@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from edgebms.evidence.measure import Bundle, measure
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import QUERIES, Query
-from edgebms.evidence.reach import reach_of
 from edgebms.reasoner.grammar import CAUSE_TOKENS, Trace
 from edgebms.reasoner.language import CAP, CAUSES, FIRST_QUERY, OF_PACK, TOKENS
 from edgebms.reasoner.quantiser import prompt
@@ -60,7 +59,7 @@ def interrogate(
     """
     trace = Trace(cap)
     bundles: list[Bundle] = []
-    logits = student.begin(prompt(past.scale.chemistry, past.scale.cells, reach_of(past)))
+    logits = student.begin(prompt(past.scale.chemistry, past.scale.cells, past.reach))
     while True:
         chances = chances_of(logits)
         likely = int(chances.argmax())

@@ -14,7 +14,6 @@ import numpy as np
 from edgebms.evidence.measure import Bundle, measure
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import ABOUT_SUSPECT, QUERIES
-from edgebms.evidence.reach import reach_of
 from edgebms.reasoner.decoder import HEALTHY, Interrogation, Read, answered, chances_of, conclude, wanted
 from edgebms.reasoner.grammar import Trace
 from edgebms.reasoner.language import CAP, CAUSES, FIRST_CAUSE
@@ -49,7 +48,7 @@ def glance(
 ) -> Glance:
     """Ask on from ``before``. late: time is up, ask no more. read: who answers."""
     trace, card = Trace(), student.card
-    logits = student.begin(prompt(past.scale.chemistry, past.scale.cells, reach_of(past)))
+    logits = student.begin(prompt(past.scale.chemistry, past.scale.cells, past.reach))
     for place, cell, relatives in before:
         trace.ask(place, cell)
         logits = student.step(student.quantiser.mix(place, np.array(relatives)))

@@ -18,7 +18,6 @@ from edgebms.evidence.baseline import Baseline
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import LEAST_SHARE, Past, Scale
 from edgebms.evidence.queries import ABOUT_SUSPECT, HOUR_S, NUMBERS, OUTLIERS, QUERIES
-from edgebms.evidence.reach import reach_of
 from edgebms.evidence.views import profile_of
 from edgebms.history.history import CELLS, CURRENT, GAS, INSULATION, MEANS, SHORT_MEANS, VOLTAGE, Window, cut
 from edgebms.vocabulary import Cause, Level, Whom
@@ -155,7 +154,7 @@ def extract(episode: Episode, tick_s: NDArray[np.float64], recording: Recording 
     for k in np.argsort(snapshots, kind="stable").tolist():
         recording.learn(int(snapshots[k]))
         past = recording.at(int(snapshots[k]))
-        longest[k], weeks[k] = reach_of(past)
+        longest[k], weeks[k] = past.reach
         for place, query in enumerate(QUERIES):
             if query.whom in (Whom.PACK, Whom.OUTLIER):
                 bundle = measure(query, past)

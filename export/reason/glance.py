@@ -18,7 +18,7 @@ from edgebms.reasoner.decoder import HEALTHY, interrogate, softmax
 from edgebms.reasoner.language import CAP, CAUSES, FIRST_CAUSE
 from edgebms.reasoner.student import ReasonerCard, ReasoningStudent
 from export.reason import corpus
-from export.reason.judge import Said, glanced, reader, scale_like
+from export.reason.judge import Said, glanced, past_of, reader
 
 Singles = NDArray[np.float32]
 Floats = NDArray[np.float64]
@@ -66,7 +66,7 @@ def paths(student: ReasoningStudent, rows: NDArray[np.void]) -> Floats:
     heard = Heard(student)
     out = np.zeros((len(rows), CAP, len(CAUSES)))
     for i in range(len(rows)):
-        past = cast(Past, scale_like(str(rows[i]["chemistry"]), int(rows[i]["cells"])))
+        past = cast(Past, past_of(rows[i]))
         found = interrogate(cast(ReasoningStudent, heard), past, suspicious=True, read=reader(rows[i]))
         asked = len(found.trace.asked)
         out[i, :asked] = heard.chances[:asked]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edgebms.evidence.measure import Bundle
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import QUERIES, Query
+from edgebms.evidence.reach import Reach
 from edgebms.reasoner.decoder import interrogate
 from edgebms.reasoner.glance import glance
 from edgebms.reasoner.language import CAP, CAUSES
@@ -40,8 +41,13 @@ class Said:
 
 
 @cache
-def scale_like(chemistry: str, cells: int) -> Any:
-    return SimpleNamespace(scale=SimpleNamespace(chemistry=chemistry, cells=cells))
+def past_like(chemistry: str, cells: int, longest: int, weeks: bool) -> Any:
+    """What a student is told of a pack before it asks."""
+    return SimpleNamespace(scale=SimpleNamespace(chemistry=chemistry, cells=cells), reach=Reach(longest, weeks))
+
+
+def past_of(row: np.void) -> Any:
+    return past_like(str(row["chemistry"]), int(row["cells"]), int(row["longest"]), bool(row["weeks"]))
 
 
 def reader(row: np.void, other: np.void | None = None) -> Any:
@@ -72,7 +78,7 @@ def ask_all(
     columns: list[list[Any]] = [[], [], [], [], [], []]
     for i in range(n):
         row = rows[i]
-        past = cast(Past, scale_like(str(row["chemistry"]), int(row["cells"])))
+        past = cast(Past, past_of(row))
         read = reader(row, None if others is None else rows[others[i]])
         found = interrogate(student, past, suspicious=suspicious, cap=cap, read=read)
         trace = found.trace
@@ -89,7 +95,7 @@ def glanced(student: ReasoningStudent, rows: NDArray[np.void], full: Said) -> Sa
     cause, cell, level, queries = full.cause.copy(), full.cell.copy(), full.level.copy(), full.queries.astype(float)
     chances, confidence = full.chances.copy(), full.confidence.copy()
     for i in range(len(rows)):
-        past = cast(Past, scale_like(str(rows[i]["chemistry"]), int(rows[i]["cells"])))
+        past = cast(Past, past_of(rows[i]))
         read, before, asked, ticks = reader(rows[i]), (), 0, 0
         while True:
             look = glance(student, past, before, read=read)

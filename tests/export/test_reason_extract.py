@@ -9,7 +9,6 @@ from snapshots import make_snapshot
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import Past
 from edgebms.evidence.queries import ABOUT_SUSPECT, BY_WORD, OUTLIERS, QUERIES
-from edgebms.evidence.reach import reach_of
 from edgebms.history.history import History
 from edgebms.vocabulary import Cause, Level
 from export.reason import corpus
@@ -62,7 +61,7 @@ def test_it_reads_what_the_runtime_reads(episodes: list[Episode]) -> None:
         scale = scale_of(episode)
         for k, at_s in enumerate(TICKS_S):
             past = Past.of(history_until(episode, at_s), scale)
-            assert (found.longest[k], found.weeks[k]) == reach_of(past)
+            assert (found.longest[k], found.weeks[k]) == past.reach
             for place, query in enumerate(QUERIES):
                 if place in ABOUT_SUSPECT:
                     continue

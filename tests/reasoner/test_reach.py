@@ -12,7 +12,6 @@ from edgebms.evidence.baseline import Baseline
 from edgebms.evidence.measure import measure
 from edgebms.evidence.past import Past, Scale
 from edgebms.evidence.queries import BY_WORD
-from edgebms.evidence.reach import reach_of
 from edgebms.history.history import History
 from edgebms.reasoner.language import TOKENS
 from edgebms.reasoner.quantiser import prompt
@@ -37,7 +36,7 @@ def scale() -> Scale:
 @pytest.mark.parametrize(("hours", "word"), [(0.1, "minutes"), (0.5, "hour"), (7.0, "hour"), (7.6, "day")])
 def test_it_is_told_what_can_be_asked_about(scale: Scale, hours: float, word: str) -> None:
     past = Past.of(seen_for(hours), scale)
-    told = {TOKENS[place] for place in np.flatnonzero(prompt("NMC", CELLS, reach_of(past)))}
+    told = {TOKENS[place] for place in np.flatnonzero(prompt("NMC", CELLS, past.reach))}
     assert told == {"<begin>", "chemistry:NMC", "cells:few", f"past:{word}", "weeks:unknown"}
     for window_s, longest in (("3600s", ("hour", "day")), ("86400s", ("day",))):
         answer = measure(BY_WORD[f"voltage_deviation.outlier.{window_s}"], past)
@@ -48,5 +47,5 @@ def test_weeks_are_known_after_three_hours_of_the_same_pack(scale: Scale) -> Non
     history, baseline = seen_for(1.0), Baseline(CELLS, PROBES)
     for hour in range(4):
         past = Past.of(history, scale, baseline.weeks)
-        assert reach_of(past).weeks == (hour >= 3)
+        assert past.reach.weeks == (hour >= 3)
         baseline.learn(past, hour * 3600.0)

@@ -17,7 +17,7 @@ from edgebms.reasoner.language import CAP, CAUSES, OF_PACK
 from edgebms.reasoner.student import load_reasoner
 from export.reason import glance
 from export.reason.corpus import ROW
-from export.reason.judge import ask_all, reader, scale_like
+from export.reason.judge import ask_all, past_like, reader
 
 CELLS = 12
 
@@ -51,7 +51,7 @@ def test_it_stops_where_the_runtime_stops(tmp_path: Path, rows: np.ndarray, comm
 
 @pytest.mark.parametrize("cap", [1, 2, CAP])
 def test_what_has_a_cell_is_not_said_before_a_question_named_one(tmp_path: Path, rows: np.ndarray, cap: int) -> None:
-    past = cast(Past, scale_like("NMC", CELLS))
+    past = cast(Past, past_like("NMC", CELLS, 1, False))
     of_cells = 0
     for seed in range(8):
         student = load_reasoner(str(save_student(tmp_path, seed, scale=0.4, commit=0.0)))
