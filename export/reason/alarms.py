@@ -1,7 +1,7 @@
 """How sure a student must be of a cause, and for how long, before it warns: set on whole recordings, days of use and faults, that nothing trained on.
 
 Of all thresholds the one by which most faults of the cause are found, where a warning must stand MARGIN times as long as the longest that any healthy hour
-of the recordings held (a watch once as long).
+of the recordings held. What is never more than a watch, which wakes nobody, stands MOST_S at most.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from export.fault_logs import find_logs, lines_of
 Floats = NDArray[np.float64]
 
 SURE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
-MARGIN, MARGIN_OF_A_WATCH = 2.0, 1.0
-"""Times the longest that it stood where nothing was: of a warning, and of what is never more than a watch, which wakes nobody."""
+MARGIN = 2.0
 LEAST_S = 60.0
 DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
 
@@ -87,7 +86,6 @@ def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float],
         if cause in DOUBT:
             continue
         best: tuple[float, float, float, float, int] | None = None
-        margin = MARGIN_OF_A_WATCH if cause in NEVER_MORE else MARGIN
         for sure in SURE:
             calm = [longest_s(one.spoken, place, sure, one.spoken["time_s"] < one.onset_s) for one in recordings]
             ill = [
@@ -95,7 +93,9 @@ def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float],
                 for one in recordings
                 if one.cause is cause and one.detectable
             ]
-            needed_s = max(LEAST_S, margin * max(calm))
+            needed_s = max(LEAST_S, MARGIN * max(calm))
+            if cause in NEVER_MORE and max(calm) < MOST_S:
+                needed_s = min(needed_s, MOST_S)
             share = float(np.mean([stood >= needed_s for stood in ill])) if ill else 0.0
             if needed_s <= MOST_S and (best is None or (share, -needed_s, sure) > (best[0], -best[1], best[2])):
                 best = (share, needed_s, sure, max(calm), len(ill))
