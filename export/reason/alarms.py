@@ -1,6 +1,6 @@
 """How sure a student must be of a cause, and for how long, before it warns: set on whole recordings, days of use and faults, that nothing trained on.
 
-Of all thresholds the one by which most faults of the cause are found, where a warning must stand MARGIN times as long as the longest that any healthy hour
+Of all thresholds the one by which most faults of the cause are found (of equally good ones the middle one), where a warning must stand MARGIN times as long as the longest that any healthy hour
 of the recordings held. What is never more than a watch, which wakes nobody, stands MOST_S at most.
 """
 
@@ -85,7 +85,7 @@ def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float],
     for place, cause in enumerate(CAUSES):
         if cause in DOUBT:
             continue
-        best: tuple[float, float, float, float, int] | None = None
+        tried: list[tuple[float, float, float, float, int]] = []
         for sure in SURE:
             calm = [longest_s(one.spoken, place, sure, one.spoken["time_s"] < one.onset_s) for one in recordings]
             ill = [
@@ -97,15 +97,23 @@ def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float],
             if cause in NEVER_MORE and max(calm) < MOST_S:
                 needed_s = min(needed_s, MOST_S)
             share = float(np.mean([stood >= needed_s for stood in ill])) if ill else 0.0
-            if needed_s <= MOST_S and (best is None or (share, -needed_s, sure) > (best[0], -best[1], best[2])):
-                best = (share, needed_s, sure, max(calm), len(ill))
-        if best is None:  # no threshold keeps it quiet: it is a watch
-            best = (0.0, MOST_S, 1.0, MOST_S, 0)
+            if needed_s <= MOST_S:
+                tried.append((share, needed_s, sure, max(calm), len(ill)))
+        # none left = no threshold keeps it quiet: it is a watch
+        best = middle(tried) if tried else (0.0, MOST_S, 1.0, MOST_S, 0)
         warning[cause.value], hold_s[cause.value] = best[2], round(float(best[1]), 1)
         rows.append(
             {"cause": cause.value, "sure": best[2], "hold_s": best[1], "longest_false_s": best[3], "faults": best[4], "found": best[0]}
         )
     return warning, hold_s, rows
+
+
+def middle(tried: list[tuple[float, float, float, float, int]]) -> tuple[float, float, float, float, int]:
+    """Of rows (share found, seconds it must stand, sure, ...), rising in sure: the best, and of equally good ones the middle one, as far from where
+    calm packs speak up as from where faults are lost. Where nothing is found at all, the strictest."""
+    most = max((share, -needed_s) for share, needed_s, *_ in tried)
+    alike = [row for row in tried if (row[0], -row[1]) == most]
+    return alike[(len(alike) - 1) // 2] if most[0] > 0.0 else alike[-1]
 
 
 def told_of(recordings: list[Heard]) -> str:

@@ -11,7 +11,7 @@ import pytest
 from edgebms.reasoner.language import CAUSES
 from edgebms.reasoner.standing import Standing
 from edgebms.vocabulary import Cause
-from export.reason.alarms import LEAST_S, MARGIN, Heard, longest_s, set_on, table, told_of, write
+from export.reason.alarms import LEAST_S, MARGIN, Heard, longest_s, middle, set_on, table, told_of, write
 from export.reason.listen import SPOKEN
 
 SHORT, HEALTHY = CAUSES.index(Cause.INTERNAL_SHORT), 0
@@ -79,3 +79,17 @@ def test_they_stand_in_the_card(tmp_path: Path) -> None:
     write(card, warning, hold_s, told_of([day]))
     fields = json.loads(card.read_text())
     assert (fields["name"], fields["hold_s"][""], fields["alarms_set_on"]) == ("student", 60.0, "1 recordings, 1.0 days without a fault")
+
+
+def test_of_equally_good_thresholds_the_middle_one_is_taken() -> None:
+    """Most faults found, then the shortest stand; where nothing is found, the strictest that there is."""
+    found = [
+        (0.5, 120.0, 0.5, 60.0, 4),
+        (0.75, 60.0, 0.7, 0.0, 4),
+        (0.75, 60.0, 0.8, 0.0, 4),
+        (0.75, 60.0, 0.9, 0.0, 4),
+        (0.25, 60.0, 0.95, 0.0, 4),
+    ]
+    assert middle(found)[2] == 0.8
+    assert middle([(0.75, 90.0, 0.7, 45.0, 4), (0.75, 60.0, 0.9, 0.0, 4)])[2] == 0.9
+    assert middle([(0.0, 60.0, sure, 0.0, 0) for sure in (0.5, 0.7, 0.98)])[2] == 0.98
