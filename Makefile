@@ -154,13 +154,13 @@ results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simula
 	$(BIN)/python -m export evaluate fault build/shorts-report --methods limits,guard,student_int8 --resume build/shorts-report.ndjson
 	for set in days-report pybamm-days; do $(BIN)/python -m export evaluate fault build/$$set --methods student_alone --resume build/$$set-student.ndjson; done
 
-PACKS ?= 12000
-models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=12000: hours on one core; goes on where it was broken off)
+PACKS ?= 9578
+models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=9578: hours on one core; goes on where it was broken off)
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
-	$(BIN)/python -m export reason corpus --split slow --packs $$(( $(PACKS) / 6 ))
-	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 6 ))
+	$(BIN)/python -m export reason corpus --split slow --packs $$(( $(PACKS) * 22 / 100 ))
+	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 8 ))
 	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
-	$(BIN)/python -m export reason corpus --split many --packs $$(( $(PACKS) * 5 / 6 ))
+	$(BIN)/python -m export reason corpus --split many --packs 10000
 	$(BIN)/python -m export reason corpus --split long --packs $$(( $(PACKS) / 20 ))
 	$(BIN)/python -m export reason corpus --split days --packs $$(( $(PACKS) / 20 ))
 	$(BIN)/python -m export reason beliefs

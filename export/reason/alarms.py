@@ -1,7 +1,7 @@
 """How sure a student must be of a cause, and for how long, before it warns: set on whole recordings, days of use and faults, that nothing trained on.
 
 Of all thresholds the one by which most faults of the cause are found (of equally good ones the middle one), where a warning must stand MARGIN times as long as the longest that any healthy hour
-of the recordings held. What is never more than a watch, which wakes nobody, stands MOST_S at most.
+of the recordings held.
 """
 
 from __future__ import annotations
@@ -94,8 +94,6 @@ def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float],
                 if one.cause is cause and one.detectable
             ]
             needed_s = max(LEAST_S, MARGIN * max(calm))
-            if cause in NEVER_MORE and max(calm) < MOST_S:
-                needed_s = min(needed_s, MOST_S)
             share = float(np.mean([stood >= needed_s for stood in ill])) if ill else 0.0
             if needed_s <= MOST_S:
                 tried.append((share, needed_s, sure, max(calm), len(ill)))
