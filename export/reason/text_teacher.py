@@ -59,9 +59,7 @@ def instructions() -> str:
 
 def pack_told(row: NDArray[np.void]) -> str:
     weeks = "known" if row["weeks"][0] else "unknown"
-    return (
-        f"A pack of {int(row['cells'][0])} cells, {row['chemistry'][0]}. Seen for a {LONGEST[int(row['longest'][0])]}, its weeks {weeks}."
-    )
+    return f"A pack of {int(row['cells'][0])} cells, {row['chemistry'][0]}. Past: {LONGEST[int(row['longest'][0])]}; its weeks: {weeks}."
 
 
 def interview(reply: Reply, row: NDArray[np.void]) -> tuple[Trace, Asking]:
