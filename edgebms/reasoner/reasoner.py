@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from edgebms.evidence.baseline import WATCHED, Baseline
-from edgebms.evidence.measure import Bundle, measure
+from edgebms.evidence.measure import Bundle
 from edgebms.evidence.past import Past, Scale
-from edgebms.evidence.queries import ANSWERS, QUERIES
+from edgebms.evidence.queries import ANSWERS
 from edgebms.history.history import History
 from edgebms.reasoner.decoder import Interrogation, interrogate
 from edgebms.reasoner.glance import Glance, Heard, glance
@@ -28,7 +29,14 @@ WATCH_SHARE = 0.25
 STALE_S = 60.0
 """A verdict older than this agrees with nothing."""
 DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
-FULL = -1
+
+
+class Ready(NamedTuple):
+    """What one asking came to. before: the answers that it went on from. borne_out: whether the pack's own slow history allows more than a watch."""
+
+    before: tuple[Heard, ...]
+    glance: Glance
+    borne_out: bool
 
 
 class Reasoner:
@@ -50,57 +58,60 @@ class Reasoner:
         self._sure, self._likely = Standing(), Standing()
         self._spoke_ns = 0
         self._stepped_ns, self._every_ns = 0, 0
-        self._ready: Past | None = None
-        self._usual: dict[int, tuple[int, ...]] = {}
-        """Places in QUERIES of what was asked last, by how many answers stood before; FULL = in a full interrogation."""
+        self._learnt = True
+        """Whether the slow history has taken in the last snapshot."""
+        self._ready: Ready | None = None
 
     def step(self, history: History, time_ns: int) -> tuple[ReasonerStatus, Verdict | None]:
         """(OK, verdict) where one was due and came; else why there is none. history: up to the snapshot before this one, as it stood in
-        ``settle``."""
+        ``settle``. Where nobody settled (a replay), what that leaves ready is worked out here: the same."""
         ready, self._ready = self._ready, None
-        self._every_ns, self._stepped_ns = time_ns - self._stepped_ns, time_ns
+        past = Past.of(history, self._scale, self.baseline.weeks)
+        self._learn(past)
+        self._every_ns, self._stepped_ns, self._learnt = time_ns - self._stepped_ns, time_ns, False
         if time_ns < self._due_ns:
             return ReasonerStatus.SKIPPED, None
-        past = Past.of(history, self._scale, self.baseline.weeks) if ready is None else ready
-        suspicious, before = self._suspicious, self._before(time_ns)
+        before = self._before(time_ns)
+        if ready is None or ready.before != before:
+            status, ready = self._ask(self._work(past, before, time_ns), time_ns)
+            if status is not ReasonerStatus.OK or ready is None:
+                self._due_ns = time_ns + round(SUSPICIOUS_S * 1e9)
+                return status, None
+        verdict = self._conclude(ready.glance.found, ready.borne_out, time_ns)
+        if not before:
+            self._heard_ns = time_ns
+        self._heard, self._suspicious = ready.glance.heard, not ready.glance.calm
+        self._due_ns = time_ns + round((SUSPICIOUS_S if self._suspicious else CALM_S) * 1e9)
+        return ReasonerStatus.OK, verdict
 
-        def work() -> tuple[Glance, bool]:
+    def settle(self, history: History, time_ns: int) -> None:
+        """Once the decision has left: the pack's slow history learns, and where the next snapshot is one to be asked about, the student is asked already, for it will read
+        what stands in the history now. So no decision waits for an interrogation."""
+        past = Past.of(history, self._scale, self.baseline.weeks)
+        self._learn(past)
+        next_ns = time_ns + self._every_ns
+        if next_ns >= self._due_ns:
+            self._ready = self._ask(self._work(past, self._before(next_ns), time_ns), time_ns)[1]
+
+    def _work(self, past: Past, before: tuple[Heard, ...], time_ns: int) -> Callable[[], Ready]:
+        """What is to be done for one verdict. time_ns: from when time runs."""
+        suspicious = self._suspicious
+
+        def work() -> Ready:
             if not suspicious:
-                return glance(self._student, past, before, late=lambda: self._late(time_ns)), True
+                return Ready(before, glance(self._student, past, before, late=lambda: self._late(time_ns)), True)
             found = interrogate(self._student, past, suspicious=True, late=lambda: self._late(time_ns))
             cause = found.trace.cause
             borne_out = found.trace.cell >= 0 or cause not in WATCHED or self.baseline.bears_out(cause, past)
-            return Glance(found, (), cause in DOUBT), borne_out
+            return Ready(before, Glance(found, (), cause in DOUBT), borne_out)
 
-        status, result = self._ask(work, time_ns)
-        if status is not ReasonerStatus.OK or result is None:
-            self._due_ns = time_ns + round(SUSPICIOUS_S * 1e9)
-            return status, None
-        (found, heard, calm), borne_out = result
-        already = 0 if suspicious else len(before)
-        self._usual[FULL if suspicious else already] = tuple(place for place, _ in found.trace.asked[already:])
-        verdict = self._conclude(found, borne_out, time_ns)
-        if not before:
-            self._heard_ns = time_ns
-        self._heard, self._suspicious = heard, not calm
-        self._due_ns = time_ns + round((SUSPICIOUS_S if self._suspicious else CALM_S) * 1e9)
-        return status, verdict
+        return work
 
-    def settle(self, history: History, time_ns: int) -> None:
-        """What may wait until the decision has left: the pack's slow history learns, and where the next snapshot will be asked about, what was asked
-        last time is worked out."""
-        past = Past.of(history, self._scale, self.baseline.weeks)
-        self.baseline.learn(past, self._stepped_ns / 1e9)  # by the snapshots' time: an audit has no other
-        if time_ns + self._every_ns < self._due_ns:
-            return
-        usual = self._usual.get(FULL if self._suspicious else len(self._before(time_ns)), ())
-
-        def work() -> None:
-            for place in usual:
-                measure(QUERIES[place], past)
-
-        if usual and self._ask(work, time_ns)[0] is ReasonerStatus.OK:
-            self._ready = past
+    def _learn(self, past: Past) -> None:
+        """Once a snapshot, by the snapshots' time: an audit has no other."""
+        if not self._learnt:
+            self.baseline.learn(past, self._stepped_ns / 1e9)
+            self._learnt = True
 
     def _before(self, time_ns: int) -> tuple[Heard, ...]:
         """The answers of the last glances, () = too old."""

@@ -98,7 +98,8 @@ class ReasoningStudent:
             (self._in[f"keys_{n}"], self._in[f"values_{n}"], self._out[f"key_{n}"], self._out[f"value_{n}"]) for n in range(layers)
         ]
         self._next = 0
-        self._prompt: tuple[bytes, Singles, list[tuple[Singles, Singles]]] | None = None
+        self._said: list[tuple[bytes, Singles]] = []
+        """Of each position that stands in the buffers: what was said there, and the logits behind it."""
         try:
             logits = self.begin(np.zeros(len(TOKENS), dtype=np.float32))
         except Exception as error:
@@ -115,28 +116,21 @@ class ReasoningStudent:
         return f"{self.card.name}@sha256:{self.card.sha256[:12]}, asks {int(self.asks.sum())} of {len(QUERIES)} questions"
 
     def begin(self, prompt: Singles) -> Singles:
-        """Logits (tokens,) after the prompt, which is run once and kept while it is the same."""
-        asked = prompt.tobytes()
-        # the mask is finite: a trace before this one must not shine through it
-        for keys, values, _, _ in self._kept:
-            keys[:] = 0.0
-            values[:] = 0.0
-        if self._prompt is None or self._prompt[0] != asked:
-            self._next = 0
-            logits = self.step(prompt)
-            self._prompt = (asked, logits, [(key[..., 0].copy(), value[:, 0].copy()) for _, _, key, value in self._kept])
-        else:
-            for (keys, values, _, _), (key, value) in zip(self._kept, self._prompt[2], strict=True):
-                keys[:, :, 0] = key
-                values[:, 0] = value
-        self._next = 1
-        return self._prompt[1]
+        """Logits (tokens,) after the prompt, a trace's first position."""
+        self._next = 0
+        return self.step(prompt)
 
     def step(self, mix: Singles) -> Singles:
-        """Logits (tokens,) after one more position, NaN as the lowest of all. Raises IndexError beyond the last one."""
-        at = self._next
+        """Logits (tokens,) after one more position, NaN as the lowest of all. As far as a trace goes as the one before it did, nothing is run again. Raises
+        IndexError beyond the last one."""
+        at, asked = self._next, mix.tobytes()
         if at >= POSITIONS:
             raise IndexError("a trace has no more positions")
+        if at < len(self._said):
+            if self._said[at][0] == asked:
+                self._next = at + 1
+                return self._said[at][1]
+            self._forget(at)
         self._mix[:] = mix
         self._at[at] = 1.0
         self._session.run_with_iobinding(self._binding)
@@ -146,7 +140,15 @@ class ReasoningStudent:
             values[:, at] = value[:, 0]
         self._next = at + 1
         found: Singles = np.where(np.isnan(self._logits), np.float32(-np.inf), self._logits)
+        self._said.append((asked, found))
         return found
+
+    def _forget(self, first: int) -> None:
+        """The mask is finite: what stood at ``first`` and behind it must not shine through it."""
+        for keys, values, _, _ in self._kept:
+            keys[:, :, first:] = 0.0
+            values[:, first:] = 0.0
+        del self._said[first:]
 
 
 def fits(inputs: dict[str, list[int]], outputs: dict[str, list[int]], layers: int) -> bool:

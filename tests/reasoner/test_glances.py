@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pytest
 from random_student import save_student
 from test_recompute import CELLS, PACK, PROBES, snapshots
@@ -15,10 +14,10 @@ from edgebms.config import Config, Students
 from edgebms.decision.types import Reasoning
 from edgebms.evidence import families
 from edgebms.evidence.past import Scale
-from edgebms.evidence.queries import QUERIES
 from edgebms.reasoner.glance import A_TICK
-from edgebms.reasoner.language import BINS, CAP
+from edgebms.reasoner.language import CAP
 from edgebms.reasoner.reasoner import CALM_S, SUSPICIOUS_S
+from edgebms.reasoner.student import ReasoningStudent
 from edgebms.recompute.rows import Rows
 from edgebms.recompute.trace import faults
 from edgebms.recompute.weeks import Remembered
@@ -66,19 +65,39 @@ def test_what_is_worked_out_between_decisions_changes_none(tmp_path: Path, suspi
     assert spoken(student, settle=True) == spoken(student)
 
 
-def test_what_was_asked_last_time_is_there_before_it_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The decision of a pack under interrogation waits for the student alone. To this one all numbers are alike, so that it asks the same again."""
-    alike = np.broadcast_to(np.linspace(1e6, 2e6, BINS), (len(QUERIES), 4, BINS)).tolist()
-    student = save_student(tmp_path, 2, commit=1.0, suspicion=1.0, bins=alike)
-    line = build_lines(Config(pack=(PACK,), students=Students(state="", reasoner=str(student))), ask_inline)["pack"]
-    asked: list[object] = []
-    worked_out = 0
+@pytest.mark.parametrize("suspicion", [0.0, 1.0])
+def test_no_decision_waits_for_an_interrogation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suspicion: float) -> None:
+    """Evidence is worked out and the student run once the decision before has left; where nobody settles, on the decision's way."""
+    student = save_student(tmp_path, 2, commit=1.0, suspicion=suspicion)
+    worked_out: list[str] = []
     for module in (families.cells, families.own, families.packs):
-        monkeypatch.setattr(module, "spread", lambda *told, own=module.spread: asked.append(told) or own(*told))
-    for snapshot in snapshots(400, 1.0, 0.0):
-        asked.clear()
-        line.pipeline.step(snapshot, snapshot.time_ns, None)
-        assert not asked or snapshot.seq < 310
-        line.pipeline.settle(snapshot.time_ns)
-        worked_out += len(asked)
-    assert worked_out > 100
+        monkeypatch.setattr(module, "spread", lambda *told, own=module.spread: worked_out.append("evidence") or own(*told))
+    monkeypatch.setattr(ReasoningStudent, "step", lambda *told, own=ReasoningStudent.step: worked_out.append("student") or own(*told))
+    for settles in (True, False):
+        line = build_lines(Config(pack=(PACK,), students=Students(state="", reasoner=str(student))), ask_inline)["pack"]
+        decided = 0
+        for snapshot in snapshots(400, 1.0, 0.0):
+            worked_out.clear()
+            said = line.pipeline.step(snapshot, snapshot.time_ns, None).reasoning
+            if said is not None and snapshot.seq > 1:
+                decided += 1
+                assert bool(worked_out) != settles
+            if settles:
+                line.pipeline.settle(snapshot.time_ns)
+        assert decided > 70
+
+
+def test_a_pack_that_nobody_settles_learns_its_weeks_too(tmp_path: Path) -> None:
+    """A replay of a day knows the pack's hours as the gateway did, or an audit of its decisions would find other answers."""
+    student = save_student(tmp_path, 2)
+    kept = []
+    for settles in (True, False):
+        line = build_lines(Config(pack=(PACK,), students=Students(state="", reasoner=str(student))), ask_inline)["pack"]
+        for snapshot in snapshots(4 * 360, 10.0, 0.0):
+            line.pipeline.step(snapshot, snapshot.time_ns, None)
+            if settles:
+                line.pipeline.settle(snapshot.time_ns)
+        assert line.pipeline.reasoner is not None
+        kept.append(line.pipeline.reasoner.state())
+    assert kept[0] == kept[1]
+    assert max(kept[1]["pack"]["hours"]) >= 2
