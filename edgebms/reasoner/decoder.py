@@ -109,10 +109,10 @@ def answered(student: ReasoningStudent, past: Past, trace: Trace, place: int, re
     return student.step(student.quantiser.mix(place, bundle.relatives)), bundle
 
 
-def conclude(student: ReasoningStudent, trace: Trace, logits: Singles, causes: tuple[int, ...] = CAUSE_TOKENS) -> None:
-    """The verdict's five words. causes: tokens that the first may be."""
+def conclude(student: ReasoningStudent, trace: Trace, logits: Singles) -> None:
+    """The verdict's five words."""
     while not trace.done:
-        allowed = causes if not trace.words else trace.allowed()
+        allowed = trace.allowed() if trace.words else CAUSE_TOKENS
         token = allowed[int(logits[list(allowed)].argmax())]
         trace.say(token)
         if not trace.done:
