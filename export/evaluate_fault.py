@@ -184,6 +184,7 @@ def summary_of(key: tuple[str, str, str], members: list[dict[str, Any]]) -> dict
         "false_per_day_upper95": upper_bound(false) / days if days > 0 else None,
         "watches": sum(row["watches"] for row in members),
         "listed_apart": sum(row["listed_apart"] for row in members),
+        "broken_limits": sum(row["broken_limits"] for row in members),
         "unseen": sum(row["unseen"] for row in members),
         "rules": dict(rules.most_common()),
     }
@@ -259,17 +260,31 @@ def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) ->
         ],
     )
     yield ""
-    yield "False alarms over sampled time without fault (level warning or critical)"
+    yield "False alarms over sampled time without fault (level warning or critical); of broken limits: while, or up to an hour after, the log itself is beyond the card's"
+    yield "voltages or temperature, where an alarm is due"
     yield ""
     yield from markdown(
-        ("set", "method", "files", "days", "false", "a day", "95 % bound", "watches", "of faulty cells", "of missing data", "by rule"),
+        (
+            "set",
+            "method",
+            "files",
+            "days",
+            "false",
+            "a day",
+            "95 % bound",
+            "watches",
+            "of faulty cells",
+            "of broken limits",
+            "of missing data",
+            "by rule",
+        ),
         [
             (
                 *(row[key] for key in ("set", "method", "files")),
                 figure(row["exposure_days"], 3),
                 row["false_alarms"],
                 *(figure(row[key], 2) for key in ("false_per_day", "false_per_day_upper95")),
-                *(row[key] for key in ("watches", "listed_apart", "unseen")),
+                *(row[key] for key in ("watches", "listed_apart", "broken_limits", "unseen")),
                 ", ".join(f"{rule} {count}" for rule, count in row["rules"].items()) or "-",
             )
             for row in summary

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgebms.cellcard import load_card
+from edgebms.cellcard import CellCard, load_card
 from edgebms.config import PackConfig, probe_of_cell
 from edgebms.errors import LogError, MissingExtra
 from edgebms.telemetry.bdf import TIME, find_columns, open_file
@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 
 GAP_S = 600.0
 """A longer gap is no sampled time."""
+BROKEN_FOR_S = 3600.0
+"""So long after a limit was broken an alarm is of that: a student reads the last hour."""
 TESTS = "tests.csv"
 EV_AH = 120.0
 """The cars' capacities are not stated; a car of their size has some 120 Ah."""
@@ -72,7 +74,8 @@ class Truth:
 @dataclass(frozen=True, slots=True)
 class FaultLog:
     """path: the file. set: its set. pack: as it is replayed. truth: what is known of it. known_faulty: 0-based cells.
-    sampled_s: time without long gaps; healthy_s: that before the onset. slack_s: how early an alarm still is of the fault."""
+    sampled_s: time without long gaps; healthy_s: that before the onset. slack_s: how early an alarm still is of the fault. broken_s: rows in which a cell or a probe
+    is beyond the card's limits (``broken``), s since the first; of simulated logs alone."""
 
     path: Path
     set: str
@@ -84,6 +87,7 @@ class FaultLog:
     healthy_s: float
     slack_s: float
     start_s: float
+    broken_s: Floats
 
 
 def read_fault_log(path: Path, period_s: float) -> FaultLog:
@@ -134,7 +138,26 @@ def read_fault_log(path: Path, period_s: float) -> FaultLog:
         healthy_s=sampled(time_s, truth.onset_s),
         slack_s=LABEL_SLACK_S.get(set_name, 0.0),
         start_s=start_s,
+        # of a measured log nobody knows whether what is beyond a limit was the cell or its reading
+        broken_s=time_s[broken(rows[:, list(columns.cells)], rows[:, list(columns.probes)], card)] if "cause" in told else np.empty(0),
     )
+
+
+def broken(voltage_v: Floats, temperature_c: Floats, card: CellCard) -> NDArray[np.bool_]:
+    """(rows,): whether a cell (rows, cells) is beyond the card's voltages by more than its sensor errs, or a probe (rows, probes) above what it allows in discharge. An
+    alarm is due then whatever the truth of the log says: a healthy cell that its site drives too low is driven too low."""
+    limits, error_v = card.limits, card.accuracy.sensor_v
+    beyond = (voltage_v > limits.voltage_max_v + error_v) | (voltage_v < limits.voltage_min_v - error_v)  # NaN is neither
+    found: NDArray[np.bool_] = beyond.any(axis=1) | (temperature_c > limits.discharge_temperature_max_c).any(axis=1)
+    return found
+
+
+def after_broken(log_broken_s: Floats, time_s: Floats) -> NDArray[np.bool_]:
+    """Of each of ``time_s``: whether limits were broken then or within ``BROKEN_FOR_S`` before."""
+    if not len(log_broken_s):
+        return np.zeros(len(time_s), dtype=bool)
+    last = np.searchsorted(log_broken_s, time_s, side="right") - 1
+    return np.asarray((last >= 0) & (time_s - log_broken_s[np.maximum(last, 0)] <= BROKEN_FOR_S))
 
 
 def truth_of(set_name: str, told: dict[str, str], cells: int) -> Truth:

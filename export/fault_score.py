@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edgebms.clock import LogClock
 from edgebms.config import probe_of_cell
 from edgebms.decision.types import Alert, Decision
 from edgebms.loop import Loop, replay_snapshots
 from edgebms.telemetry import bdf
 from edgebms.vocabulary import Cause
-from export.fault_logs import FaultLog, thinned
+from export.fault_logs import FaultLog, after_broken, thinned
 from export.fault_methods import METHODS
 
 DAY_S = 86400.0
@@ -42,6 +44,7 @@ ROW = (
     # beyond the keys of every evaluation of faults: what the summary needs
     "watches",
     "listed_apart",
+    "broken_limits",
     "unseen",
     "abuse",
     "runaway_label_s",
@@ -117,6 +120,9 @@ def scored(log: FaultLog, method: str, alarms: list[Alarm]) -> dict[str, Any]:
     early = [alarm for alarm in rest if (at_s := alarm.at(0)) is not None and at_s < from_s]
     false = [alarm for alarm in early if alarm.level >= ALARM and (first := alarm.at(ALARM)) is not None and first < from_s]
     right = [alarm for alarm in rest if alarm not in false and max(alarm.reached.values()) >= from_s]
+    at_false_s = np.array([alarm.at(ALARM) for alarm in false], dtype=float)
+    due = after_broken(log.broken_s, at_false_s).tolist()
+    broken, false = ([alarm for alarm, is_due in zip(false, due, strict=True) if is_due is side] for side in (True, False))
     warning_s, critical_s = (first_at(right, level, from_s) for level in (ALARM, ALARM + 1))
     loud = [alarm for alarm in right if alarm.level >= ALARM]
     gravest = max(loud or right, key=lambda alarm: (alarm.level, -max(alarm.reached.values())), default=None)
@@ -140,6 +146,7 @@ def scored(log: FaultLog, method: str, alarms: list[Alarm]) -> dict[str, Any]:
         "queries": None,
         "watches": sum(alarm.level < ALARM for alarm in early),
         "listed_apart": len([alarm for alarm in apart if alarm.level >= ALARM]),
+        "broken_limits": len(broken),
         "unseen": len({alarm.at(ALARM) for alarm in alarms if alarm.hazard in UNSEEN and alarm.level >= ALARM}),
         "abuse": truth.abuse,
         "runaway_label_s": truth.runaway_label_s,

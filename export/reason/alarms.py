@@ -20,7 +20,7 @@ from edgebms.reasoner.language import CAUSES
 from edgebms.reasoner.standing import LONGEST_STEP_S, MOST_S
 from edgebms.vocabulary import Cause, Level
 from export.fault_logs import WATCHED as NEVER_MORE
-from export.fault_logs import find_logs, lines_of
+from export.fault_logs import after_broken, find_logs, lines_of, read_fault_log
 
 Floats = NDArray[np.float64]
 
@@ -32,13 +32,15 @@ DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Heard:
-    """A recording: its truth, and what was said over it (``listen.SPOKEN``). onset_s: inf = nothing happens."""
+    """A recording: its truth, and what was said over it (``listen.SPOKEN``). onset_s: inf = nothing happens. calm: of each row of ``spoken``, nothing is wrong yet, and no
+    limit of the card broken (``fault_logs.broken``)."""
 
     name: str
     cause: Cause
     onset_s: float
     detectable: bool
     spoken: NDArray[np.void]
+    calm: NDArray[np.bool_]
 
 
 def heard_of(data: Path, kept: Path) -> list[Heard]:
@@ -51,7 +53,9 @@ def heard_of(data: Path, kept: Path) -> list[Heard]:
         told = lines[path.stem]
         cause = Cause(told["cause"])
         onset_s = np.inf if cause is Cause.HEALTHY else float(told["onset_second"])
-        out.append(Heard(path.stem, cause, onset_s, told["detectable"] in ("1", "True", "true"), np.load(file)))
+        spoken = np.load(file)
+        calm = (spoken["time_s"] < onset_s) & ~after_broken(read_fault_log(path, 0.0).broken_s, spoken["time_s"])
+        out.append(Heard(path.stem, cause, onset_s, told["detectable"] in ("1", "True", "true"), spoken, calm))
     if not out:
         raise LogError("was not listened to", where=str(data), mend="python -m export reason listen")
     return out
@@ -87,7 +91,7 @@ def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float],
             continue
         tried: list[tuple[float, float, float, float, int]] = []
         for sure in SURE:
-            calm = [longest_s(one.spoken, place, sure, one.spoken["time_s"] < one.onset_s) for one in recordings]
+            calm = [longest_s(one.spoken, place, sure, one.calm) for one in recordings]
             ill = [
                 longest_s(one.spoken, place, sure, one.spoken["time_s"] >= one.onset_s)
                 for one in recordings

@@ -199,6 +199,29 @@ def test_false_alarms_are_counted_over_sampled_time_and_faulty_cells_listed_apar
     assert total["false_per_day_upper95"] == pytest.approx(7.754 / total["exposure_days"], rel=1e-3)
 
 
+def test_a_healthy_pack_that_its_site_drives_too_low_is_owed_an_alarm(tmp_path: Path, capsys):
+    """That alarm is no false one, nor is what is said within the hour; one of a log that breaks no limit is, and a measured log has no such excuse."""
+    time_s, low = np.arange(0.0, 600.0), np.zeros((600, 16))
+    low[300:330] = -1.3  # 2.4 V, where 2.5 are allowed
+    warms = car(time_s, cells=16)
+    warms["temperature_005"] = 20.0 + np.clip(time_s - 300.0, 0.0, 25.0)  # a kelvin a second, up to where no limit is broken
+    lines = [{"test": name, "cause": "healthy", "onset_second": 0, "card": "lg_hg2"} for name in ("driven", "warms")]
+    write(tmp_path / "ours" / "driven.parquet", car(time_s, low, cells=16))
+    write(tmp_path / "ours" / "warms.parquet", warms)
+    tests_csv(tmp_path / "ours", *lines)
+    _, result, _ = evaluate(capsys, tmp_path / "ours", "--methods", "guard")
+    driven, warmed = (by(result["rows"], file=f"{name}.parquet") for name in ("driven", "warms"))
+    assert (driven["false_alarms"], warmed["broken_limits"]) == (0, 0)
+    assert driven["broken_limits"] >= 1
+    assert warmed["false_alarms"] >= 1
+    write(tmp_path / "measured" / "driven.parquet", car(time_s, low, cells=16), cell="LG HG2 18650")
+    assert not len(read_fault_log(tmp_path / "measured" / "driven.parquet", 1.0).broken_s)
+    after = fault_logs.after_broken(
+        read_fault_log(tmp_path / "ours" / "driven.parquet", 1.0).broken_s, np.array([299.0, 300.0, 3929.0, 3930.0])
+    )
+    assert after.tolist() == [False, True, True, False]
+
+
 @pytest.mark.slow
 def test_the_table_for_people_says_what_the_json_says(folder: Path, capsys):
     assert main(["evaluate", "fault", str(folder / "train"), "--methods", "guard,trees"]) == 0

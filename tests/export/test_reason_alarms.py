@@ -43,7 +43,8 @@ def test_it_stands_as_the_runtime_lets_it_stand(seed: int) -> None:
 
 
 def recording(name: str, cause: Cause, onset_s: float, said: list[tuple[int, int, float, int]]) -> Heard:
-    return Heard(name, cause, onset_s, True, spoken(said))
+    said_ = spoken(said)
+    return Heard(name, cause, onset_s, True, said_, said_["time_s"] < onset_s)
 
 
 CALM = (HEALTHY, -1, 0.9, 0)
