@@ -170,11 +170,12 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason transformer
 	$(BIN)/python -m export reason student --fixed
 	$(BIN)/python -m export reason student
-	test -f build/days-validation/tests.csv || $(BIN)/python -m hil corpus --seed 790 $(DAYS_16_48) --packs 90 --kinds ordinary $(CALM_KINDS) --out build/days-validation
+	test -f build/days-validation/tests.csv || $(BIN)/python -m hil corpus --seed 790 $(DAYS_16_48) --packs 60 --kinds ordinary $(CALM_KINDS) --out build/days-validation
+	test -f build/days-more/tests.csv || $(BIN)/python -m hil corpus --seed 797 $(DAYS_16_48) --packs 160 --kinds ordinary $(CALM_KINDS) --out build/days-more
 	test -f build/faults-validation/tests.csv || $(BIN)/python -m hil corpus --seed 791 --cells 16 48 --packs 220 --out build/faults-validation
 	test -f build/faults-more/tests.csv || $(BIN)/python -m hil corpus --seed 795 --cells 16 48 --packs 300 --out build/faults-more
-	$(BIN)/python -m export reason listen build/days-validation build/faults-validation build/faults-more
-	$(BIN)/python -m export reason alarms build/days-validation build/faults-validation build/faults-more
+	$(BIN)/python -m export reason listen $(LISTENED) --jobs $$(nproc)
+	$(BIN)/python -m export reason alarms $(LISTENED)
 	$(BIN)/python -m export reason teacher
 	$(BIN)/python -m export evaluate reason --write
 

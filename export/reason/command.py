@@ -62,6 +62,7 @@ def add_parser(subparsers: Any) -> None:
     heard = stages.add_parser("listen", help="what the student that ships says over whole recordings (of python -m hil corpus)")
     heard.add_argument("data", nargs="+", type=Path, metavar="DIR", help="folders with tests.csv")
     heard.add_argument("--period", type=float, default=1.0, metavar="S", help="snapshots come no faster")
+    heard.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default 1)")
     heard.set_defaults(func=run_listen)
     alarms = stages.add_parser(
         "alarms", help="from recordings that were listened to: how sure, and for how long, before it warns; into its card"
@@ -105,7 +106,7 @@ def run_listen(args: argparse.Namespace) -> int:
     from export.reason.listen import listen_to_all
 
     for data in args.data:
-        listen_to_all(args.model, data, args.kept / data.name, args.period)
+        listen_to_all(args.model, data, args.kept / data.name, args.period, args.jobs)
     return 0
 
 

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -67,17 +70,22 @@ def listen(student: ReasoningStudent, log: FaultLog, period_s: float) -> NDArray
     return heard
 
 
-def listen_to_all(model: str, data: Path, kept: Path, period_s: float = 1.0, part: int = 0, parts: int = 1) -> None:
-    """Play what is missing of ``data`` (a folder with tests.csv); this process the ``part``-th of ``parts``."""
+def listen_to_all(model: str, data: Path, kept: Path, period_s: float = 1.0, jobs: int = 1) -> None:
+    """Play what is missing of ``data`` (a folder with tests.csv). jobs: processes."""
     kept.mkdir(parents=True, exist_ok=True)
-    student, began_s = load_reasoner(model), time.monotonic()
-    for path in list(find_logs([data]))[part::parts]:
-        target = kept / f"{path.stem}.npy"
-        if target.is_file():
-            continue
-        heard = listen(student, read_fault_log(path, period_s), period_s)
-        partial = target.with_suffix(".part")
-        with partial.open("wb") as file:
-            np.save(file, heard)
-        partial.replace(target)
-        print(f"{path.stem}: {len(heard)} interrogations, {time.monotonic() - began_s:.0f} s", file=sys.stderr, flush=True)
+    tasks = [(model, path, target, period_s) for path in find_logs([data]) if not (target := kept / f"{path.stem}.npy").is_file()]
+    began_s = time.monotonic()
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) if jobs > 1 and len(tasks) > 1 else nullcontext() as pool:
+        for name, count in map(keep, tasks) if pool is None else pool.map(keep, tasks):
+            print(f"{name}: {count} interrogations, {time.monotonic() - began_s:.0f} s", file=sys.stderr, flush=True)
+
+
+def keep(task: tuple[str, Path, Path, float]) -> tuple[str, int]:
+    """Play one recording into its file."""
+    model, path, target, period_s = task
+    heard = listen(load_reasoner(model), read_fault_log(path, period_s), period_s)
+    partial = target.with_suffix(".part")
+    with partial.open("wb") as file:
+        np.save(file, heard)
+    partial.replace(target)
+    return path.stem, len(heard)
