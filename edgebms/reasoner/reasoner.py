@@ -32,11 +32,12 @@ DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
 
 
 class Ready(NamedTuple):
-    """What one asking came to. before: the answers that it went on from. borne_out: whether the pack's own slow history allows more than a watch."""
+    """What one asking came to. before: the answers that it went on from. borne_out: whether the pack's own slow history allows more than a watch. cut: time was up."""
 
     before: tuple[Heard, ...]
     glance: Glance
     borne_out: bool
+    cut: bool
 
 
 class Reasoner:
@@ -61,12 +62,15 @@ class Reasoner:
         self._learnt = True
         """Whether the slow history has taken in the last snapshot."""
         self._ready: Ready | None = None
+        self._past: Past | None = None
+        """What ``settle`` read, with all that was worked out of it."""
 
     def step(self, history: History, time_ns: int) -> tuple[ReasonerStatus, Verdict | None]:
         """(OK, verdict) where one was due and came; else why there is none. history: up to the snapshot before this one, as it stood in
         ``settle``. Where nobody settled (a replay), what that leaves ready is worked out here: the same."""
-        ready, self._ready = self._ready, None
-        past = Past.of(history, self._scale, self.baseline.weeks)
+        ready, past, self._ready, self._past = self._ready, self._past, None, None
+        if past is None:
+            past = Past.of(history, self._scale, self.baseline.weeks)
         self._learn(past)
         self._every_ns, self._stepped_ns, self._learnt = time_ns - self._stepped_ns, time_ns, False
         if time_ns < self._due_ns:
@@ -91,19 +95,26 @@ class Reasoner:
         self._learn(past)
         next_ns = time_ns + self._every_ns
         if next_ns >= self._due_ns:
-            self._ready = self._ask(self._work(past, self._before(next_ns), time_ns), time_ns)[1]
+            found = self._ask(self._work(past, self._before(next_ns), time_ns), time_ns)[1]
+            # what time was too short for goes on from there when the decision is due, in its own time
+            self._ready, self._past = (None if found is None or found.cut else found), past
 
     def _work(self, past: Past, before: tuple[Heard, ...], time_ns: int) -> Callable[[], Ready]:
         """What is to be done for one verdict. time_ns: from when time runs."""
-        suspicious = self._suspicious
+        suspicious, cut = self._suspicious, False
+
+        def late() -> bool:
+            nonlocal cut
+            cut = self._late(time_ns)
+            return cut
 
         def work() -> Ready:
             if not suspicious:
-                return Ready(before, glance(self._student, past, before, late=lambda: self._late(time_ns)), True)
-            found = interrogate(self._student, past, suspicious=True, late=lambda: self._late(time_ns))
+                return Ready(before, glance(self._student, past, before, late=late), True, cut)
+            found = interrogate(self._student, past, suspicious=True, late=late)
             cause = found.trace.cause
             borne_out = found.trace.cell >= 0 or cause not in WATCHED or self.baseline.bears_out(cause, past)
-            return Ready(before, Glance(found, (), cause in DOUBT), borne_out)
+            return Ready(before, Glance(found, (), cause in DOUBT), borne_out, cut)
 
         return work
 

@@ -54,7 +54,7 @@ CONSTANT_ATTRIBUTES: dict[type, frozenset[str]] = {
     Assembler: frozenset({"_standard", "_extended", "_starts", "_required", "_outside"}),
     PackLine: frozenset({"tape"}),
     # worked out from the history, and again where it is missing
-    Reasoner: frozenset({"_ready"}),
+    Reasoner: frozenset({"_past", "_ready"}),
     # written twice, newest part only: see _ring
     Ring: frozenset({"_values", "_time_s", "_next", "_count"}),
 }

@@ -10,14 +10,16 @@ from random_student import save_student
 from test_recompute import CELLS, PACK, PROBES, snapshots
 
 from edgebms.assembly import build_lines
+from edgebms.cellcard import load_card
 from edgebms.config import Config, Students
 from edgebms.decision.types import Reasoning
 from edgebms.evidence import families
 from edgebms.evidence.past import Scale
+from edgebms.history.history import History
 from edgebms.reasoner.glance import A_TICK
 from edgebms.reasoner.language import CAP
-from edgebms.reasoner.reasoner import CALM_S, SUSPICIOUS_S
-from edgebms.reasoner.student import ReasoningStudent
+from edgebms.reasoner.reasoner import CALM_S, SUSPICIOUS_S, Reasoner
+from edgebms.reasoner.student import ReasoningStudent, load_reasoner
 from edgebms.recompute.rows import Rows
 from edgebms.recompute.trace import faults
 from edgebms.recompute.weeks import Remembered
@@ -85,6 +87,32 @@ def test_no_decision_waits_for_an_interrogation(tmp_path: Path, monkeypatch: pyt
             if settles:
                 line.pipeline.settle(snapshot.time_ns)
         assert decided > 70
+
+
+def test_an_interrogation_that_time_was_too_short_for_ends_on_the_decision_s_way(tmp_path: Path) -> None:
+    """What was asked before goes on where it was broken off: the same decision as with all the time there is."""
+    student = load_reasoner(str(save_student(tmp_path, 2, commit=1.0, suspicion=1.0)))
+    card = load_card(PACK.card)
+    said = []
+    for looks in (10**9, 3):
+        left = [looks]
+
+        def late(since_ns: int, left: list[int] = left) -> bool:
+            left[0] -= 1
+            return left[0] < 0
+
+        reasoner, history = Reasoner(student, Scale.of(card, PACK), ask_inline, late), History(CELLS, PROBES)
+        told = []
+        for snapshot in snapshots(400, 1.0, 0.0):
+            left[0] = 10**9
+            told.append(reasoner.step(history, snapshot.time_ns)[1])
+            history.push(snapshot)
+            left[0] = looks
+            reasoner.settle(history, snapshot.time_ns)
+            assert looks > 3 or reasoner._ready is None or len(reasoner._ready.glance.found.trace.asked) < CAP
+        said.append([verdict for verdict in told if verdict is not None])
+    assert repr(said[0]) == repr(said[1])  # an unknown number is not itself
+    assert max(len(verdict.trace) for verdict in said[0]) == CAP
 
 
 def test_a_pack_that_nobody_settles_learns_its_weeks_too(tmp_path: Path) -> None:

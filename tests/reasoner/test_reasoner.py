@@ -210,7 +210,7 @@ def test_what_was_worked_out_for_the_next_snapshot_is_in_no_image(tmp_path: Path
         if snapshot.seq >= 50 and reasoner._ready is not None:
             ready += 1
             with_it = len(msgspec.msgpack.encode(image.take(line.pipeline)))
-            reasoner._ready = None
+            reasoner._ready = reasoner._past = None
             assert len(msgspec.msgpack.encode(image.take(line.pipeline))) == with_it
     assert ready
 
