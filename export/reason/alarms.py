@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,9 +25,20 @@ from export.fault_logs import after_broken, find_logs, lines_of, read_fault_log
 Floats = NDArray[np.float64]
 
 SURE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
-MARGIN = 2.0
-LEAST_S = 60.0
-DOUBT = (Cause.HEALTHY, Cause.UNKNOWN)
+MARGIN, LEAST_S = 3.0, 120.0
+"""Chosen by setting thresholds on three quarters of the recordings and counting on the fourth, four times over (docs/reasoning.md, *What was tried*)."""
+TOLD = tuple(place for place, cause in enumerate(CAUSES) if cause not in (Cause.HEALTHY, Cause.UNKNOWN))
+"""Places in CAUSES of what a student may warn of."""
+
+
+class Threshold(NamedTuple):
+    """found: share of the cause's detectable faults; longest_s: how long it stood where nothing was; faults: how many of them."""
+
+    found: float
+    needed_s: float
+    sure: float
+    longest_s: float
+    faults: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,43 +94,78 @@ def longest_s(spoken: NDArray[np.void], cause: int, sure: float, when: NDArray[n
     return found
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Stands:
+    """How long each cause stood at most, s, (recordings, causes of ``TOLD``, SURE): where nothing was wrong, and where that fault was and could be detected (NaN = it
+    was not). days (recordings,): without a fault."""
+
+    calm_s: Floats
+    ill_s: Floats
+    days: Floats
+
+    def of(self, some: NDArray[np.intp]) -> Stands:
+        return Stands(self.calm_s[some], self.ill_s[some], self.days[some])
+
+
+def stands_of(recordings: list[Heard]) -> Stands:
+    shape = (len(recordings), len(TOLD), len(SURE))
+    calm_s, ill_s, days = np.zeros(shape), np.full(shape, np.nan), np.zeros(len(recordings))
+    for number, one in enumerate(recordings):
+        for row, place in enumerate(TOLD):
+            for column, sure in enumerate(SURE):
+                calm_s[number, row, column] = longest_s(one.spoken, place, sure, one.calm)
+                if one.cause is CAUSES[place] and one.detectable:
+                    ill_s[number, row, column] = longest_s(one.spoken, place, sure, one.spoken["time_s"] >= one.onset_s)
+        if len(one.spoken):
+            days[number] = float(one.spoken["time_s"][-1]) * one.calm.mean() / 86400.0
+    return Stands(calm_s, ill_s, days)
+
+
+def thresholds(stands: Stands, margin: float = MARGIN, least_s: float = LEAST_S) -> list[Threshold]:
+    """Of each cause of ``TOLD``. Where no threshold keeps it quiet, it is never more than a watch."""
+    out = []
+    for row in range(len(TOLD)):
+        tried = []
+        ill_s = stands.ill_s[~np.isnan(stands.ill_s[:, row, 0]), row]
+        for column, sure in enumerate(SURE):
+            longest = float(stands.calm_s[:, row, column].max(initial=0.0))
+            needed_s = max(least_s, margin * longest)
+            found = float((ill_s[:, column] >= needed_s).mean()) if len(ill_s) else 0.0
+            if needed_s <= MOST_S:
+                tried.append(Threshold(found, needed_s, sure, longest, len(ill_s)))
+        out.append(middle(tried) if tried else Threshold(0.0, MOST_S, 1.0, MOST_S, 0))
+    return out
+
+
 def set_on(recordings: list[Heard]) -> tuple[dict[str, float], dict[str, float], list[dict[str, Any]]]:
     """(warning, hold_s: for the card; a row for each cause of what that means on these recordings)."""
     warning, hold_s, rows = {"": 0.8}, {"": 60.0}, []
-    for place, cause in enumerate(CAUSES):
-        if cause in DOUBT:
-            continue
-        tried: list[tuple[float, float, float, float, int]] = []
-        for sure in SURE:
-            calm = [longest_s(one.spoken, place, sure, one.calm) for one in recordings]
-            ill = [
-                longest_s(one.spoken, place, sure, one.spoken["time_s"] >= one.onset_s)
-                for one in recordings
-                if one.cause is cause and one.detectable
-            ]
-            needed_s = max(LEAST_S, MARGIN * max(calm))
-            share = float(np.mean([stood >= needed_s for stood in ill])) if ill else 0.0
-            if needed_s <= MOST_S:
-                tried.append((share, needed_s, sure, max(calm), len(ill)))
-        # none left = no threshold keeps it quiet: it is a watch
-        best = middle(tried) if tried else (0.0, MOST_S, 1.0, MOST_S, 0)
-        warning[cause.value], hold_s[cause.value] = best[2], round(float(best[1]), 1)
+    for place, best in zip(TOLD, thresholds(stands_of(recordings)), strict=True):
+        cause = CAUSES[place].value
+        warning[cause], hold_s[cause] = best.sure, round(best.needed_s, 1)
         rows.append(
-            {"cause": cause.value, "sure": best[2], "hold_s": best[1], "longest_false_s": best[3], "faults": best[4], "found": best[0]}
+            {
+                "cause": cause,
+                "sure": best.sure,
+                "hold_s": best.needed_s,
+                "longest_false_s": best.longest_s,
+                "faults": best.faults,
+                "found": best.found,
+            }
         )
     return warning, hold_s, rows
 
 
-def middle(tried: list[tuple[float, float, float, float, int]]) -> tuple[float, float, float, float, int]:
-    """Of rows (share found, seconds it must stand, sure, ...), rising in sure: the best, and of equally good ones the middle one, as far from where
+def middle(tried: list[Threshold]) -> Threshold:
+    """Of thresholds rising in ``sure`` the best, and of equally good ones the middle one, as far from where
     calm packs speak up as from where faults are lost. Where nothing is found at all, the strictest."""
-    most = max((share, -needed_s) for share, needed_s, *_ in tried)
-    alike = [row for row in tried if (row[0], -row[1]) == most]
+    most = max((one.found, -one.needed_s) for one in tried)
+    alike = [one for one in tried if (one.found, -one.needed_s) == most]
     return alike[(len(alike) - 1) // 2] if most[0] > 0.0 else alike[-1]
 
 
 def told_of(recordings: list[Heard]) -> str:
-    days = sum(min(one.onset_s, float(one.spoken["time_s"][-1])) for one in recordings if len(one.spoken)) / 86400.0
+    days = sum(float(one.spoken["time_s"][-1]) * one.calm.mean() for one in recordings if len(one.spoken)) / 86400.0
     return f"{len(recordings)} recordings, {days:.1f} days without a fault"
 
 

@@ -69,12 +69,15 @@ def add_parser(subparsers: Any) -> None:
     )
     alarms.add_argument("data", nargs="+", type=Path, metavar="DIR", help="folders with tests.csv")
     alarms.set_defaults(func=run_alarms)
+    folds = stages.add_parser("alarm-folds", help="how often thresholds set on some of these recordings are broken by the others")
+    folds.add_argument("data", nargs="+", type=Path, metavar="DIR", help="folders with tests.csv")
+    folds.set_defaults(func=run_folds)
     wide = stages.add_parser("widen", help="a student that was taught before questions were appended: it goes on, and asks none of them")
     wide.add_argument("--name", default="reasoner", help="of the model's files")
     wide.add_argument("--models", type=Path, default=Path("models"), help="folder of the model and its card")
     wide.add_argument("--checkpoints", type=Path, default=Path("export/checkpoints"), help="folder of the stock checkpoint")
     wide.set_defaults(func=run_widen)
-    for stage in (heard, alarms):
+    for stage in (heard, alarms, folds):
         stage.add_argument("--model", default="reasoner", help="a model in models/, or a path that ends in .onnx")
         stage.add_argument("--kept", type=Path, default=SAID, metavar="DIR", help=f"where what was said is kept (default {SAID})")
     for stage in (student, taught):
@@ -119,6 +122,14 @@ def run_alarms(args: argparse.Namespace) -> int:
     card = Path(args.model).with_suffix(".json") if args.model.endswith(".onnx") else Path("models") / f"{args.model}.json"
     alarms.write(card, warning, hold_s, told)
     print(f"{told}\n\n{alarms.table(rows)}")
+    return 0
+
+
+def run_folds(args: argparse.Namespace) -> int:
+    from export.reason import alarm_folds, alarms
+
+    recordings = [one for data in args.data for one in alarms.heard_of(data, args.kept / data.name)]
+    print(f"{alarms.told_of(recordings)}\n\n{alarm_folds.table(alarms.stands_of(recordings))}")
     return 0
 
 
