@@ -22,6 +22,8 @@ def add_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     parser.add_argument("--hours", type=float, default=1.0, help="length of each pack's recording; default 1")
     parser.add_argument("--period", type=float, metavar="SECONDS", help="between two snapshots; default: drawn from 1, 2 and 5")
     parser.add_argument("--cells", nargs=2, type=int, metavar=("LOW", "HIGH"), help="packs of so many series groups; default: 16 to 400")
+    told = "packs that share a card and a size; default: as many as run well side by side, hundreds"
+    parser.add_argument("--batch", type=int, metavar="N", help=told)
     parser.add_argument("--kinds", nargs="+", metavar="KIND", help="only these faults and look-alikes; 'ordinary' for use without any")
     parser.add_argument("--cycles", type=Path, metavar="DIR", help="measured drive cycles (BDF parquet of one cell) to mix in")
     parser.add_argument("--cycles-ah", type=float, default=3.0, metavar="AH", help="capacity of that cell; default 3")
@@ -34,6 +36,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     from hil.plant.loads import measured_cycles
 
     checked(args.packs > 0, "--packs", "must be at least 1", "name a number of packs")
+    checked(args.batch is None or args.batch > 0, "--batch", "must be at least 1", "name a number of packs")
     checked(args.seed >= 0, "--seed", "must not be negative", "name any whole number from 0 up")
     checked(0.1 <= args.hours <= 24 * 30, "--hours", "must be from 0.1 to 720", "ask for several packs instead of one long recording")
     whole = args.period is None or (args.period >= 1 and args.period == int(args.period))
@@ -54,7 +57,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     if args.cycles is not None:
         checked(any(args.cycles.glob("*.parquet")), str(args.cycles), "holds no parquet files", "name a folder of drive cycles")
         cycles = measured_cycles(args.cycles, args.cycles_ah)
-    return Plan(seed=args.seed, hours=args.hours, period_s=args.period, mix=mix, ranges=ranges, cycles=cycles)
+    return Plan(seed=args.seed, hours=args.hours, period_s=args.period, mix=mix, ranges=ranges, cycles=cycles, batch=args.batch)
 
 
 def checked(holds: bool, where: str, what: str, mend: str) -> None:

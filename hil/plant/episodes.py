@@ -53,7 +53,8 @@ class Plan:
     """What to run. period_s: between two snapshots, None = drawn. cycles: measured C-rates at 1 s, see ``loads.use``.
 
     twins: False = no healthy twins, which halves the time; the packs are the same, but nobody judges what is detectable.
-    larger: (kind, up to so many times its drawn size), log-uniform: what a corpus learns from may reach beyond what it is judged on."""
+    larger: (kind, up to so many times its drawn size), log-uniform: what a corpus learns from may reach beyond what it is judged on.
+    batch: packs of one card and size at most, None = as many as run well side by side."""
 
     seed: int
     hours: float = 1.0
@@ -63,6 +64,7 @@ class Plan:
     cycles: tuple[Floats, ...] = field(default=(), repr=False)
     twins: bool = True
     larger: tuple[tuple[str, float], ...] = ()
+    batch: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,7 +146,7 @@ def troupe(plan: Plan, batch: int) -> tuple[Curves, BatchDraw, list[Cast]]:
     curves = from_card(load_card(shared.card))
     snapshots = int(plan.hours * 3600 / shared.period_s)
     fit = int(BATCH_ROWS / (1.8 * shared.cells * snapshots))
-    count = max(1, min(int(np.clip(BATCH_CELLS // shared.cells, *BATCH_PACKS)), fit))
+    count = max(1, min(int(np.clip(BATCH_CELLS // shared.cells, *BATCH_PACKS)), fit, plan.batch or fit))
     return curves, shared, [Cast.of(plan, curves, shared, batch, i) for i in range(count)]
 
 
