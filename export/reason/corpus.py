@@ -193,6 +193,8 @@ def circuit_batch(plan: Plan, batch: int, most: int | None = None) -> Iterator[K
     for number in range(max(STRETCHES)):
         order = np.flatnonzero(known > number)  # places in the cast of those that have been known for longer
         there = [cast[place] for place in order]
+        if not there:
+            break
         for place, episode in zip(order, stretch(plan, curves, shared, there, first, batch, number), strict=True):
             learnt[int(place)] = Recording(episode, learnt.get(int(place))).remember()
     for place, episode in enumerate(play(plan, curves, shared, cast, first)):
