@@ -55,6 +55,8 @@ STRETCHES = (0, 0, 3, 4, 5, 6)
 """Stretches of ordinary use (``hil.plant.earlier``) that a gateway has seen of a pack before: of a third of the packs it knows nothing."""
 INSTANTS = 5
 FIRST_S = 300.0
+OF_A_CARD = 24
+"""Packs of one card and size. Run hundreds at a time, which is quicker, a thousand packs are of five to ten cards and sizes: too few to judge by."""
 PACKS_A_BATCH = 1000
 """More than a batch ever holds: a pack's number is unique in its split."""
 
@@ -122,7 +124,7 @@ def even_kinds() -> tuple[str, ...]:
 
 def plan_of(split: str, batch: int = 0) -> Plan:
     """Three in ten packs stay healthy, half of them look-alikes. Of the batches that teach or set something, each LONG_EVERY-th is long."""
-    plan = Plan(seed=SEEDS[split], mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=even_kinds()))
+    plan = Plan(seed=SEEDS[split], mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=even_kinds()), batch=OF_A_CARD)
     if split == "pybamm":
         return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
     if split == "many":
