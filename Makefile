@@ -142,18 +142,19 @@ models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on on
 	$(BIN)/python -m export train gru
 	$(BIN)/python -m export train state
 
-DAYS_16_48 := --hours 24 --period 10 --cells 16 48
+HOURS_16_48 := --cells 16 48 --batch 5
+DAYS_16_48 := --hours 24 --period 10 $(HOURS_16_48)
 CALM_KINDS := weak_cell sun_on_one_side hot_day_heavy_use connector_warm hard_pull damp_day cell_reconnected probe_reconnected
 results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simulated days, faults and shorts that none was set on: docs/results-student.md (hours; resumes)
-	test -f build/days-report/tests.csv || $(BIN)/python -m hil corpus --seed 792 $(DAYS_16_48) --packs 500 --kinds ordinary --out build/days-report
-	test -f build/faults-report/tests.csv || $(BIN)/python -m hil corpus --seed 793 --cells 16 48 --packs 260 --out build/faults-report
-	test -f build/shorts-report/tests.csv || $(BIN)/python -m hil corpus --seed 794 --cells 16 48 --packs 160 --kinds short_constant short_decaying short_probe_lost --out build/shorts-report
+	test -f build/days-report/tests.csv || $(BIN)/python -m hil corpus --seed 802 $(DAYS_16_48) --packs 500 --kinds ordinary --out build/days-report
+	test -f build/faults-report/tests.csv || $(BIN)/python -m hil corpus --seed 803 $(HOURS_16_48) --packs 260 --out build/faults-report
+	test -f build/shorts-report/tests.csv || $(BIN)/python -m hil corpus --seed 804 $(HOURS_16_48) --packs 160 --kinds short_constant short_decaying short_probe_lost --out build/shorts-report
 	$(BIN)/python -m hil pybamm-library
 	test -f build/pybamm-days/tests.csv || $(BIN)/python -m hil corpus --plant pybamm --seed 1 --packs 500 --kinds ordinary --out build/pybamm-days
-	$(BIN)/python -m export evaluate fault build/faults-report --methods limits,guard,student_int8 --resume build/faults-report.ndjson
-	$(BIN)/python -m export evaluate fault build/shorts-report --methods limits,guard,student_int8 --resume build/shorts-report.ndjson
-	for set in days-report pybamm-days; do $(BIN)/python -m export evaluate fault build/$$set --methods student_alone --resume build/$$set-student.ndjson; done
+	for set in faults shorts; do $(BIN)/python -m export evaluate fault build/$$set-report --methods limits,guard,student_int8 --jobs $$(nproc) --resume build/$$set-report.ndjson || exit 1; done
+	for set in days-report pybamm-days; do $(BIN)/python -m export evaluate fault build/$$set --methods student_int8 --jobs $$(nproc) --resume build/$$set.ndjson || exit 1; done
 
+LISTENED := build/days-validation build/calm-validation build/faults-validation
 PACKS ?= 9578
 models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=9578: hours on one core; goes on where it was broken off)
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
@@ -170,10 +171,9 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason transformer
 	$(BIN)/python -m export reason student --fixed
 	$(BIN)/python -m export reason student
-	test -f build/days-validation/tests.csv || $(BIN)/python -m hil corpus --seed 790 $(DAYS_16_48) --packs 60 --kinds ordinary $(CALM_KINDS) --out build/days-validation
-	test -f build/days-more/tests.csv || $(BIN)/python -m hil corpus --seed 797 $(DAYS_16_48) --packs 160 --kinds ordinary $(CALM_KINDS) --out build/days-more
-	test -f build/faults-validation/tests.csv || $(BIN)/python -m hil corpus --seed 791 --cells 16 48 --packs 220 --out build/faults-validation
-	test -f build/faults-more/tests.csv || $(BIN)/python -m hil corpus --seed 795 --cells 16 48 --packs 300 --out build/faults-more
+	test -f build/days-validation/tests.csv || $(BIN)/python -m hil corpus --seed 800 $(DAYS_16_48) --packs 250 --kinds ordinary $(CALM_KINDS) --out build/days-validation
+	test -f build/calm-validation/tests.csv || $(BIN)/python -m hil corpus --seed 796 $(HOURS_16_48) --packs 160 --kinds ordinary $(CALM_KINDS) --out build/calm-validation
+	test -f build/faults-validation/tests.csv || $(BIN)/python -m hil corpus --seed 801 $(HOURS_16_48) --packs 500 --out build/faults-validation
 	$(BIN)/python -m export reason listen $(LISTENED) --jobs $$(nproc)
 	$(BIN)/python -m export reason alarms $(LISTENED)
 	$(BIN)/python -m export reason teacher
