@@ -40,10 +40,11 @@ def spoken(replayed: tuple[Path, Path, Path]) -> list[tuple[int, dict[str, Any]]
 
 
 def test_it_is_calm_before_the_short_and_names_its_cell_after(spoken: list[tuple[int, dict[str, Any]]]) -> None:
+    """Ten minutes are too few for what it is sure of to be more than a watch (docs/reasoning.md, *Before it warns*); the guard warns."""
     assert [said["severity"] for at_s, said in spoken if at_s < SHORT_FROM and said["severity"] != "none"] == []
-    grave = [said for _, said in spoken if said["severity"] in ("warning", "critical")]
-    assert grave and grave[0]["cell"] == CELL
-    assert sum(said["cell"] == CELL for said in grave) >= 0.9 * len(grave)
+    raised = [said for _, said in spoken if said["severity"] != "none"]
+    assert raised and raised[0]["cell"] == CELL
+    assert sum(said["cell"] == CELL for said in raised) >= 0.9 * len(raised)
 
 
 def test_each_verdict_says_what_it_read(spoken: list[tuple[int, dict[str, Any]]]) -> None:
