@@ -36,6 +36,11 @@ def batch(small_batches) -> list[Episode]:
     return list(run_batch(PLAN, 0, 0))
 
 
+def read(table) -> list[dict[str, str]]:
+    with table.open() as file:
+        return list(csv.DictReader(file))
+
+
 def digest(folder) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
 
@@ -139,11 +144,21 @@ def test_a_mix_of_all_kinds_holds_all_kinds():
     assert 0.5 < np.mean([kind in FAULTS for kind in drawn]) < 0.6
 
 
+def test_a_small_batch_makes_a_corpus_of_many_cards(tmp_path, capsys):
+    """Left to itself a folder of a few dozen packs is of one card and size."""
+    for name, batch in (("one", ()), ("many", ("--batch", "2"))):
+        arguments = ["corpus", "--packs", "12", "--seed", "5", "--hours", "0.1", "--period", "10", "--cells", "16", "32"]
+        assert main([*arguments, "--kinds", "ordinary", "--out", str(tmp_path / name), *batch]) == 0
+    kinds = {name: {(row["card"], row["cells"]) for row in read(tmp_path / name / "tests.csv")} for name in ("one", "many")}
+    assert (len(kinds["one"]), len(kinds["many"]) >= 4) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--packs", "0"], "--packs: must be at least 1"),
         (["--seed", "-1"], "--seed: must not be negative"),
+        (["--batch", "0"], "--batch: must be at least 1"),
         (["--hours", "0"], "--hours: must be from"),
         (["--period", "0.5"], "--period: must be a whole number of seconds"),
         (["--kinds", "gremlin"], "no kind called gremlin"),
