@@ -25,6 +25,7 @@ from edgebms.reasoner.student import load_reasoner
 from export.reason import corpus
 from export.reason.command import BELIEFS, RUNS, fixed_of
 from export.reason.judge import HEALTHY, Figure, Said, ask_all, figures, glanced, mean, per_cause
+from export.reason.tables import tables
 from export.reason.trees import consensus
 from hil.plant.detect import ENOUGH
 
@@ -246,9 +247,14 @@ def run(args: argparse.Namespace) -> int:
             ]
     left_out += [f"method {method}: its files are missing" for method, say in sayers.items() if say is None]
     shares = majority(rows_by)
+    sorts = {name: len(np.unique(rows[["card", "cells"]])) for name, rows in rows_by.items()}
     if args.json:
-        print(json.dumps({"rows": causes, "summary": summary, "provenance": {"left_out": left_out, "majority": shares}}))
-    text = tables(summary, causes, left_out, shares)
+        print(
+            json.dumps(
+                {"rows": causes, "summary": summary, "provenance": {"left_out": left_out, "majority": shares, "cards_and_sizes": sorts}}
+            )
+        )
+    text = tables(summary, causes, left_out, shares, sorts)
     if not args.json:
         print(text)
     if args.write is not None:
@@ -274,41 +280,3 @@ def majority(rows_by: dict[str, NDArray[np.void]]) -> dict[str, float]:
         weight = corpus.weights(rows)
         out[name] = round(100 * max(float(weight[rows["cause"] == place].sum()) for place in range(len(CAUSES))) / float(weight.sum()), 1)
     return out
-
-
-COLUMNS = (
-    "method", "n", "accuracy", "accuracy_detectable", "right_or_unseen", "right_cell", "right_probe", "false_alarms", "calibration_error", "queries", "queries_healthy",
-    "student_ahead", "verdicts_apart",
-)  # fmt: skip
-
-
-def tables(summary: list[dict[str, Any]], causes: list[dict[str, Any]], left_out: list[str], shares: dict[str, float]) -> str:
-    out = [
-        "# Results of the reasoner",
-        "",
-        "Written by `python -m export evaluate reason --write`. In %, with one standard error (packs count once); three tenths healthy, "
-        "every other cause alike; queries: mean count. `right_or_unseen`: a fault that cannot be detected by then may also be called healthy. `student_ahead`: the int8 student's accuracy less the method's, in points, with the "
-        "95 % interval; `verdicts_apart`: share of causes that differ from the int8 student's.",
-    ]
-    for name in dict.fromkeys(row["set"] for row in summary):
-        out += ["", f"## {name}", "", f"Always the commonest cause: {shares[name]} %.", "", "| " + " | ".join(COLUMNS) + " |"]
-        out += ["|" + "---|" * len(COLUMNS)]
-        out += ["| " + " | ".join(cell(row, column) for column in COLUMNS) + " |" for row in summary if row["set"] == name]
-        own = [row for row in causes if row["set"] == name]
-        if own:
-            out += ["", f"| cause ({own[0]['method']}) | n | detectable | recall | recall of the detectable |", "|---|---|---|---|---|"]
-            out += [
-                f"| {r['cause']} | {r['rows']} | {100 * r['detectable']:.0f} | {100 * r['recall']:.0f} | {100 * r['recall_detectable']:.0f} |"
-                for r in own
-            ]
-    if left_out:
-        out += ["", "Left out: " + "; ".join(left_out) + "."]
-    return "\n".join(out) + "\n"
-
-
-def cell(row: dict[str, Any], column: str) -> str:
-    value = row.get(column)
-    if value is None:
-        return ""
-    error = row.get(f"{column}_error", row.get(f"{column}_95"))
-    return f"{value}" if error is None else f"{value} ±{error}"
