@@ -152,12 +152,12 @@ def broken(voltage_v: Floats, temperature_c: Floats, card: CellCard) -> NDArray[
     return found
 
 
-def after_broken(log_broken_s: Floats, time_s: Floats) -> NDArray[np.bool_]:
+def after_broken(broken_s: Floats, time_s: Floats) -> NDArray[np.bool_]:
     """Of each of ``time_s``: whether limits were broken then or within ``BROKEN_FOR_S`` before."""
-    if not len(log_broken_s):
+    if not len(broken_s):
         return np.zeros(len(time_s), dtype=bool)
-    last = np.searchsorted(log_broken_s, time_s, side="right") - 1
-    return np.asarray((last >= 0) & (time_s - log_broken_s[np.maximum(last, 0)] <= BROKEN_FOR_S))
+    last = np.searchsorted(broken_s, time_s, side="right") - 1
+    return np.asarray((last >= 0) & (time_s - broken_s[np.maximum(last, 0)] <= BROKEN_FOR_S))
 
 
 def truth_of(set_name: str, told: dict[str, str], cells: int) -> Truth:
