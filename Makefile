@@ -159,6 +159,7 @@ PACKS ?= 9578
 models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=9578: hours on one core; goes on where it was broken off)
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
 	$(BIN)/python -m export reason corpus --split slow --packs $$(( $(PACKS) * 22 / 100 ))
+	$(BIN)/python -m export reason corpus --split varied --packs $$(( $(PACKS) * 40 / 100 ))
 	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 8 ))
 	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
 	$(BIN)/python -m export reason corpus --split many --packs 10000

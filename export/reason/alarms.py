@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 
 SURE = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 MARGIN, LEAST_S = 3.0, 120.0
-"""Chosen by setting thresholds on three quarters of the recordings and counting on the fourth, five times over (docs/reasoning.md, *What was tried*)."""
+"""Chosen by setting thresholds on three quarters of the recordings and counting on the fourth, five times over (docs/reasoning-tried.md)."""
 TOLD = tuple(place for place, cause in enumerate(CAUSES) if cause not in (Cause.HEALTHY, Cause.UNKNOWN))
 """Places in CAUSES of what a student may warn of."""
 

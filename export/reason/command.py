@@ -19,6 +19,7 @@ from edgebms.errors import LogError, MissingExtra
 from edgebms.evidence.queries import BY_WORD, QUERIES
 from export.reason import corpus
 from export.reason.jitter import Jitter
+from export.reason.splits import SEEDS
 
 RUNS = Path("build") / "reason"
 SAID = Path("build") / "reason-said"
@@ -30,7 +31,7 @@ def add_parser(subparsers: Any) -> None:
     parser = subparsers.add_parser("reason", help="the reasoner's recipe, stage by stage", description=__doc__)
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     made = stages.add_parser("corpus", help="packs of the plant, read at a few instants each")
-    made.add_argument("--split", choices=sorted(corpus.SEEDS), default="train")
+    made.add_argument("--split", choices=sorted(SEEDS), default="train")
     made.add_argument("--packs", type=int, default=12_000, help="at least so many (a batch is always made whole)")
     made.set_defaults(func=run_corpus)
     believed = stages.add_parser("beliefs", help="what trees that never saw a pack say of it: half of what the networks are taught")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import count
 from pathlib import Path
 
@@ -23,40 +22,17 @@ from edgebms.reasoner.language import CAUSES
 from edgebms.vocabulary import Cause
 from export.reason.cusum import CHANNELS, statistics
 from export.reason.extract import Extracted, Recording, card_of, extract
-from hil.plant.draws import Ranges
+from export.reason.splits import plan_of
 from hil.plant.earlier import stretch
-from hil.plant.episodes import Episode, Mix, Plan, play, troupe
-from hil.plant.faults import FAULTS, LOOK_ALIKES
+from hil.plant.episodes import Episode, Plan, play, troupe
 
 FOLDER = Path("build") / "reason-corpus"
-SEEDS = {"train": 71, "validation": 72, "held_out": 73, "wider": 74, "pybamm": 75, "long": 76, "days": 77, "slow": 78, "many": 79}
-"""validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it. pybamm: packs
-of the other simulator, a day each; reported, nothing is chosen on it either. long: of the circuit plant, 2.5 hours each; reported. days: of the circuit plant, a day each; reported. slow: training too, see SLOW.
-many: as held_out, 10,000 packs without their healthy twins; reported, for differences that fewer packs do not show."""
 PYBAMM_PACKS = 8
 """Of a batch; PyBaMM simulates each faulty cell anew, in seconds."""
-TRAIN_CELLS = (16, 16, 24, 32, 48, 64, 88, 96, 96, 108, 144)
-"""A batch costs the same whatever the size of its packs: of packs of 400 cells it holds 25."""
-LONG_HOURS, LONG_EVERY = 2.5, 5
-LONG_CELLS = (16, 16, 24, 32, 48, 64, 96)
-LONG_PERIODS_S = (5.0, 10.0)
-"""A fault begins within the first 55 %: at the end nothing of its onset is within the last hour. An hour of such a pack costs what the first one does."""
-DAY_HOURS, DAY_EVERY = 24.0, 3
-"""Of a day the last hour shows no onset at all, and what is asked of a day (``queries.OF_A_DAY``) is answered. It costs thirty times an hour."""
-DAY_CELLS = (16, 16, 24, 32)
-SLOW = (
-    "voltage_drift", "voltage_stuck", "voltage_tap", "probe_stuck", "probe_drift", "probe_open", "current_offset", "current_offset", "joint_loose",
-    "joint_loose", "cooling_failure", "cooling_blocked", "imbalance", "short_constant", "short_micro",
-)  # fmt: skip
-"""Faults that a day shows and an hour does not: days with these, beside healthy ones, are the split ``slow``, which training reads behind ``train``."""
-SLOW_CELLS = (16, 24, 32, 48, 64, 96)
-LARGER = (("joint_loose", 8.0), ("current_offset", 6.0))
 STRETCHES = (0, 0, 3, 4, 5, 6)
 """Stretches of ordinary use (``hil.plant.earlier``) that a gateway has seen of a pack before: of a third of the packs it knows nothing."""
 INSTANTS = 5
 FIRST_S = 300.0
-OF_A_CARD = 24
-"""Packs of one card and size. Run hundreds at a time, which is quicker, a thousand packs are of five to ten cards and sizes: too few to judge by."""
 PACKS_A_BATCH = 1000
 """More than a batch ever holds: a pack's number is unique in its split."""
 
@@ -90,58 +66,6 @@ ROW = np.dtype(
 """numbers, of_suspect: as in ``extract.Extracted``, asinh of the relatives. cause: place in ``CAUSES``. last: the recording's end.
 longest, weeks: as ``reach.Reach``. sigmas: the episode's largest departure from its healthy twin, NaN = no fault, or none was played (train). detectable: by the instant it has come
 to four. cusum, cusum_cell: of each of ``cusum.CHANNELS`` the peak up to the instant, for the classical baseline."""
-
-WIDER = Ranges(
-    period_s=(1.0, 2.0, 5.0, 10.0),
-    ambient_c=(-15.0, 45.0),
-    capacity_left=(0.70, 1.05),
-    resistance_grown=(0.8, 2.2),
-    tau=(0.5, 2.0),
-    spread_capacity=(0.001, 0.02),
-    spread_resistance=(0.005, 0.10),
-    spread_soc=(0.0005, 0.02),
-    spread_cooling=(0.01, 0.25),
-    heat_capacity=(0.75, 1.3),
-    ambient_share=(0.03, 0.6),
-    voltage_offset_v=(0.0001, 0.0030),
-    voltage_noise_v=(0.0001, 0.0020),
-    temperature_offset_c=(0.05, 1.0),
-    temperature_noise_c=(0.01, 0.25),
-    current_offset_c_rate=(0.0, 0.003),
-    current_noise_c_rate=(0.0002, 0.005),
-    load_strength=(0.3, 1.6),
-)
-
-
-def even_kinds() -> tuple[str, ...]:
-    """Kinds repeated so that each cause is as likely as another, whatever the number of its kinds; look-alikes once each."""
-    of = {kind: row.cause for kind, row in FAULTS.items()}
-    times = {cause: list(of.values()).count(cause) for cause in set(of.values())}
-    whole = int(np.lcm.reduce(list(times.values())))
-    repeated = [kind for kind, cause in of.items() for _ in range(whole // times[cause])]
-    return (*repeated, *LOOK_ALIKES)
-
-
-def plan_of(split: str, batch: int = 0) -> Plan:
-    """Three in ten packs stay healthy, half of them look-alikes. Of the batches that teach or set something, each LONG_EVERY-th is long."""
-    plan = Plan(seed=SEEDS[split], mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=even_kinds()), batch=OF_A_CARD)
-    if split == "pybamm":
-        return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
-    if split == "many":
-        return replace(plan, twins=False)
-    if split == "train":  # what is detectable is only reported
-        plan = replace(plan, twins=False, ranges=replace(plan.ranges, cells=TRAIN_CELLS))
-    if split == "slow":
-        kinds = (*SLOW, *LOOK_ALIKES)
-        ranges = replace(plan.ranges, cells=SLOW_CELLS, period_s=(10.0,))
-        return replace(
-            plan, hours=DAY_HOURS, twins=False, ranges=ranges, mix=Mix(ordinary=0.15, look_alikes=0.15, kinds=kinds), larger=LARGER
-        )
-    if split == "days" or (split in ("train", "validation") and batch % LONG_EVERY == DAY_EVERY):
-        return replace(plan, hours=DAY_HOURS, ranges=replace(plan.ranges, cells=DAY_CELLS, period_s=(10.0,)))
-    if split == "long" or (split in ("train", "validation") and batch % LONG_EVERY == LONG_EVERY - 1):
-        return replace(plan, hours=LONG_HOURS, ranges=replace(plan.ranges, cells=LONG_CELLS, period_s=LONG_PERIODS_S))
-    return replace(plan, ranges=WIDER) if split == "wider" else plan
 
 
 def instants(rng: np.random.Generator, episode: Episode) -> NDArray[np.float64]:
@@ -271,14 +195,15 @@ LEAST_ANSWERED = 0.001
 
 
 def training(folder: Path, packs: int | None = None) -> NDArray[np.void]:
-    """What networks and trees learn from: ``train`` (its first ``packs`` packs), and behind it ``slow`` where there is any. The slow packs'
-    numbers stand behind the others'. Raises LogError."""
+    """What networks and trees learn from: ``train`` (its first ``packs`` packs), and behind it ``slow`` and ``varied`` where there are any.
+    Their packs' numbers stand behind the others', whole batches further on. Raises LogError."""
     rows = load(folder, "train", packs)
-    if not any((folder / "slow").glob("batch_*.npy")):
-        return rows
-    slow = load(folder, "slow", packs)
-    slow["number"] += int(rows["number"].max()) + 1
-    return np.concatenate((rows, slow))
+    for split in ("slow", "varied"):
+        if any((folder / split).glob("batch_*.npy")):
+            more = load(folder, split, packs)
+            more["number"] += (int(rows["number"].max()) // PACKS_A_BATCH + 1) * PACKS_A_BATCH
+            rows = np.concatenate((rows, more))
+    return rows
 
 
 def answered(rows: NDArray[np.void]) -> NDArray[np.bool_]:

@@ -28,6 +28,7 @@ from export.reason.judge import Figure, Said, ask_all, figures
 from export.reason.oracle import Oracle
 from export.reason.sft import SftRecipe
 from export.reason.smooth import smoothed
+from export.reason.splits import SEEDS
 from export.reason.traces import inputs, targets
 from export.train import versions
 
@@ -155,7 +156,7 @@ def ship(
         "bins": np.round(centres, 5).tolist(),
         "shape": asdict(shape),
         "data": {"plant_circuit": "episodes of this project's own circuit plant (hil/plant), Apache-2.0; no measured data"},
-        "corpus": {"seeds": corpus.SEEDS, "packs": len(rows) // corpus.INSTANTS, "instants": len(rows)},
+        "corpus": {"seeds": SEEDS, "packs": len(rows) // corpus.INSTANTS, "instants": len(rows)},
         "recipe": asdict(recipe),
         "seed": recipe.seed,
         "versions": versions(),

@@ -11,7 +11,8 @@ from edgebms.reasoner.language import BINS, CAP, CAUSES, FIRST_QUERY, ID, TOKENS
 from edgebms.reasoner.quantiser import Quantiser
 from edgebms.vocabulary import Cause
 from export.reason.asking import OUTLIER_RANK, Asking, right_place
-from export.reason.corpus import ROW, even_kinds, weights
+from export.reason.corpus import ROW, weights
+from export.reason.splits import even_kinds
 from export.reason.traces import Traces, inputs, targets
 from hil.plant.faults import FAULTS, LOOK_ALIKES
 
