@@ -142,7 +142,7 @@ models: $(EXPORTING) ## train what ships again from its seeds: ten minutes on on
 	$(BIN)/python -m export train gru
 	$(BIN)/python -m export train state
 
-HOURS_16_48 := --cells 16 48 --batch 5
+HOURS_16_48 := --cells 16 48 --batch 5 --jobs $$(nproc)
 DAYS_16_48 := --hours 24 --period 10 $(HOURS_16_48)
 CALM_KINDS := weak_cell sun_on_one_side hot_day_heavy_use connector_warm hard_pull damp_day cell_reconnected probe_reconnected
 results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simulated days, faults and shorts that none was set on: docs/results-student.md (hours; resumes)
@@ -159,7 +159,6 @@ PACKS ?= 9578
 models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=9578: hours on one core; goes on where it was broken off)
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
 	$(BIN)/python -m export reason corpus --split slow --packs $$(( $(PACKS) * 22 / 100 ))
-	$(BIN)/python -m export reason corpus --split varied --packs $$(( $(PACKS) * 40 / 100 ))
 	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 8 ))
 	$(BIN)/python -m export reason corpus --split held_out --packs $$(( $(PACKS) / 5 ))
 	$(BIN)/python -m export reason corpus --split many --packs 10000

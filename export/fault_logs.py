@@ -26,6 +26,7 @@ GAP_S = 600.0
 """A longer gap is no sampled time."""
 BROKEN_FOR_S = 3600.0
 """So long after a limit was broken an alarm is of that: a student reads the last hour."""
+NOWHEN: Floats = np.empty(0)
 TESTS = "tests.csv"
 EV_AH = 120.0
 """The cars' capacities are not stated; a car of their size has some 120 Ah."""
@@ -74,7 +75,7 @@ class Truth:
 @dataclass(frozen=True, slots=True)
 class FaultLog:
     """path: the file. set: its set. pack: as it is replayed. truth: what is known of it. known_faulty: 0-based cells.
-    sampled_s: time without long gaps; healthy_s: that before the onset. slack_s: how early an alarm still is of the fault. broken_s: rows in which a cell or a probe
+    sampled_s: time without long gaps; healthy_s: that before the onset in which no alarm is due. slack_s: how early an alarm still is of the fault. broken_s: rows in which a cell or a probe
     is beyond the card's limits (``broken``), s since the first; of simulated logs alone."""
 
     path: Path
@@ -123,6 +124,8 @@ def read_fault_log(path: Path, period_s: float) -> FaultLog:
     )
     time_s = time_s - time_s[0]
     truth = truth_of(set_name, told, cells)
+    # of a measured log nobody knows whether what is beyond a limit was the cell or its reading
+    broken_s = time_s[broken(rows[:, list(columns.cells)], rows[:, list(columns.probes)], card)] if "cause" in told else NOWHEN
     if set_name in ABUSE:
         volts, warmth = rows[:, list(columns.cells)], rows[:, list(columns.probes)]
         begun = event_s(time_s, volts, warmth, probe_of_cell(pack), card.limits.temperature_runaway_c)
@@ -135,11 +138,10 @@ def read_fault_log(path: Path, period_s: float) -> FaultLog:
         truth=truth,
         known_faulty=known_faulty(path, set_name, start_s),
         sampled_s=sampled(time_s, None),
-        healthy_s=sampled(time_s, truth.onset_s),
+        healthy_s=sampled(time_s, truth.onset_s, broken_s),
         slack_s=LABEL_SLACK_S.get(set_name, 0.0),
         start_s=start_s,
-        # of a measured log nobody knows whether what is beyond a limit was the cell or its reading
-        broken_s=time_s[broken(rows[:, list(columns.cells)], rows[:, list(columns.probes)], card)] if "cause" in told else np.empty(0),
+        broken_s=broken_s,
     )
 
 
@@ -182,14 +184,15 @@ def truth_of(set_name: str, told: dict[str, str], cells: int) -> Truth:
     return Truth("healthy" if set_name in HEALTHY else "unknown", -1, None, None, None, None, abuse=False)
 
 
-def sampled(time_s: Floats, until_s: float | None) -> float:
-    """Seconds without gaps over ``GAP_S``, up to ``until_s``.
+def sampled(time_s: Floats, until_s: float | None, broken_s: Floats = NOWHEN) -> float:
+    """Seconds without gaps over ``GAP_S``, up to ``until_s``, without those in which an alarm is due (see ``after_broken``).
 
-    >>> sampled(np.array([0.0, 10, 20, 1000, 1010]), None), sampled(np.array([0.0, 10, 20]), 15.0)
-    (30.0, 15.0)
+    >>> sampled(np.array([0.0, 10, 20, 1000, 1010]), None), sampled(np.array([0.0, 10, 20]), 15.0), sampled(np.array([0.0, 10, 20]), None, np.array([20.0]))
+    (30.0, 15.0, 10.0)
     """
     steps = np.diff(time_s if until_s is None else np.minimum(time_s, until_s))
-    return float(steps[np.diff(time_s) <= GAP_S].sum())
+    counts = (np.diff(time_s) <= GAP_S) & ~after_broken(broken_s, time_s[1:])
+    return float(steps[counts].sum())
 
 
 def card_of(path: Path, note: dict[str, Any], told: dict[str, str]) -> str:

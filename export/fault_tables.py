@@ -63,7 +63,7 @@ def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) ->
     )
     yield ""
     yield "False alarms over sampled time without fault (level warning or critical); of broken limits: while, or up to an hour after, the log itself is beyond the card's"
-    yield "voltages or temperature, where an alarm is due"
+    yield "voltages or temperature, where an alarm is due (that time is not counted)"
     yield ""
     yield from markdown(
         (

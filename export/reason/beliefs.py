@@ -1,8 +1,7 @@
 """What to believe of each training row: half its truth, half what boosted trees that never saw its pack say on all evidence.
 
 A fault that its hour does not show is labelled like one that it does. Trees on all evidence say how much a row can show at all, so a
-network that is taught by both learns less of what is chance. Each pack's trees are fitted on the other folds, which hold no pack of its batch: packs of a batch share card and
-size, and trees that saw its siblings would say more of a pack than a user's pack shows.
+network that is taught by both learns less of what is chance. Each pack's trees are fitted on the other folds.
 """
 
 from __future__ import annotations
@@ -20,7 +19,6 @@ from edgebms.errors import LogError
 from edgebms.evidence.queries import QUERIES
 from edgebms.reasoner.language import CAUSES
 from export.reason import trees
-from export.reason.corpus import PACKS_A_BATCH
 
 Singles = NDArray[np.float32]
 FOLDS = 2
@@ -30,10 +28,8 @@ SETTINGS = trees.SETTINGS | {"learning_rate": 0.15, "max_iter": 60}
 
 
 def fold_of(packs: NDArray[np.integer]) -> NDArray[np.intp]:
-    """(n,): the fold of each row; a batch's rows are together, of a single batch a pack's."""
-    batches = packs // PACKS_A_BATCH
-    together = batches if batches.min() < batches.max() else packs
-    _, place = np.unique(together, return_inverse=True)
+    """(n,): the fold of each row; a pack's rows are together."""
+    _, place = np.unique(packs, return_inverse=True)
     return np.asarray(place % FOLDS, dtype=np.intp)
 
 

@@ -195,15 +195,14 @@ LEAST_ANSWERED = 0.001
 
 
 def training(folder: Path, packs: int | None = None) -> NDArray[np.void]:
-    """What networks and trees learn from: ``train`` (its first ``packs`` packs), and behind it ``slow`` and ``varied`` where there are any.
-    Their packs' numbers stand behind the others', whole batches further on. Raises LogError."""
+    """What networks and trees learn from: ``train`` (its first ``packs`` packs), and behind it ``slow`` where there is any. The slow packs'
+    numbers stand behind the others'. Raises LogError."""
     rows = load(folder, "train", packs)
-    for split in ("slow", "varied"):
-        if any((folder / split).glob("batch_*.npy")):
-            more = load(folder, split, packs)
-            more["number"] += (int(rows["number"].max()) // PACKS_A_BATCH + 1) * PACKS_A_BATCH
-            rows = np.concatenate((rows, more))
-    return rows
+    if not any((folder / "slow").glob("batch_*.npy")):
+        return rows
+    slow = load(folder, "slow", packs)
+    slow["number"] += int(rows["number"].max()) + 1
+    return np.concatenate((rows, slow))
 
 
 def answered(rows: NDArray[np.void]) -> NDArray[np.bool_]:

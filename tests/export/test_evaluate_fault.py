@@ -214,6 +214,9 @@ def test_a_healthy_pack_that_its_site_drives_too_low_is_owed_an_alarm(tmp_path: 
     assert (driven["false_alarms"], warmed["broken_limits"]) == (0, 0)
     assert driven["broken_limits"] >= 1
     assert warmed["false_alarms"] >= 1
+    # time in which an alarm is due is no time without a false one
+    assert driven["exposure_days"] == pytest.approx(299.0 / 86400)
+    assert warmed["exposure_days"] == pytest.approx(599.0 / 86400)
     write(tmp_path / "measured" / "driven.parquet", car(time_s, low, cells=16), cell="LG HG2 18650")
     assert not len(read_fault_log(tmp_path / "measured" / "driven.parquet", 1.0).broken_s)
     after = fault_logs.after_broken(
@@ -294,5 +297,5 @@ def test_bad_input_is_one_sentence(tmp_path: Path, capsys):
 def test_every_measured_abuse_test_in_train_long(capsys):
     _, result, _ = evaluate(capsys, shared("data/fault/train/overheat_18650"), shared("data/fault/train/ornl_indentation"), "--jobs", 2)
     total = by(result["summary"], set="all", cause_true="all", method="guard")
-    assert total["critical"] == total["events"] > 90, "every event is a critical alert"
+    assert total["critical"] == total["events"] > 60, "every event is a critical alert"
     assert total["called_runaway"] >= 0.95 * total["events"]

@@ -85,6 +85,34 @@ def test_a_corpus_is_read_as_any_recording_and_carries_its_truth(tmp_path, capsy
     assert {"test_time_second", "voltage_volt", "current_ampere", "soc_reference", "fault_label"} <= set(table.column_names)
 
 
+def test_a_corpus_that_was_broken_off_goes_on_and_is_the_same_whatever_the_number_of_processes(tmp_path, capsys):
+    how = ["corpus", "--seed", "5", "--hours", "0.1", "--period", "10", "--cells", "16", "16", "--batch", "2"]
+
+    def run(name: str, packs: int, *more: str) -> list[str]:
+        assert main([*how, "--packs", str(packs), "--out", str(tmp_path / name), *more]) == 0
+        capsys.readouterr()
+        return sorted(path.name for path in (tmp_path / name).iterdir())
+
+    run("once", 5)
+    run("side_by_side", 5, "--jobs", "2")
+    assert digest(tmp_path / "once") == digest(tmp_path / "side_by_side")
+    # three packs (the second batch half), then killed while the fourth's line was being written
+    broken = tmp_path / "broken"
+    run("broken", 3)
+    (broken / "tests.csv").rename(broken / "tests.csv.part")
+    with (broken / "tests.csv.part").open("a") as file:
+        file.write("plant_circuit,pack_0000")
+    made = (broken / "pack_000001.parquet").stat().st_mtime_ns
+    assert "tests.csv.part" not in run("broken", 5)
+    assert digest(broken) == digest(tmp_path / "once")
+    assert (broken / "pack_000001.parquet").stat().st_mtime_ns == made
+    # another plan in the same folder keeps nothing of it
+    assert main([*how[:2], "6", *how[3:], "--packs", "5", "--out", str(broken)]) == 0
+    assert (broken / "pack_000001.parquet").stat().st_mtime_ns != made
+    assert main([*how, "--packs", "2", "--jobs", "0", "--out", str(broken)]) != 0
+    assert "--jobs" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("card", ["lipo_5450", "lg_hg2", "generic_lfp"])
 def test_no_pack_begins_fuller_than_its_card_charges(card):
     """LiPo's card stops at 4.1 V, below full."""
