@@ -156,7 +156,7 @@ results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simula
 
 LISTENED := build/days-validation build/calm-validation build/faults-validation
 PACKS ?= 9578
-models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=9578: hours on one core; goes on where it was broken off)
+models-reasoner: $(EXPORTING) $(RIGGING) ## train the reasoner again from its seeds (PACKS=9578: hours on one core; goes on where it was broken off)
 	$(BIN)/python -m export reason corpus --split train --packs $(PACKS)
 	$(BIN)/python -m export reason corpus --split slow --packs $$(( $(PACKS) * 22 / 100 ))
 	$(BIN)/python -m export reason corpus --split validation --packs $$(( $(PACKS) / 8 ))
@@ -164,6 +164,8 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason corpus --split many --packs 10000
 	$(BIN)/python -m export reason corpus --split long --packs $$(( $(PACKS) / 20 ))
 	$(BIN)/python -m export reason corpus --split days --packs $$(( $(PACKS) / 20 ))
+	$(BIN)/python -m hil pybamm-library
+	$(BIN)/python -m export reason corpus --split pybamm --packs 200
 	$(BIN)/python -m export reason beliefs
 	$(BIN)/python -m export reason oracle
 	$(BIN)/python -m export reason fixed
@@ -171,12 +173,14 @@ models-reasoner: $(EXPORTING) ## train the reasoner again from its seeds (PACKS=
 	$(BIN)/python -m export reason transformer
 	$(BIN)/python -m export reason student --fixed
 	$(BIN)/python -m export reason student
+	for seed in 1 2; do $(BIN)/python -m export reason student --seed $$seed || exit 1; done
 	test -f build/days-validation/tests.csv || $(BIN)/python -m hil corpus --seed 800 $(DAYS_16_48) --packs 250 --kinds ordinary $(CALM_KINDS) --out build/days-validation
 	test -f build/calm-validation/tests.csv || $(BIN)/python -m hil corpus --seed 796 $(HOURS_16_48) --packs 160 --kinds ordinary $(CALM_KINDS) --out build/calm-validation
 	test -f build/faults-validation/tests.csv || $(BIN)/python -m hil corpus --seed 801 $(HOURS_16_48) --packs 500 --out build/faults-validation
 	$(BIN)/python -m export reason listen $(LISTENED) --jobs $$(nproc)
 	$(BIN)/python -m export reason alarms $(LISTENED)
 	$(BIN)/python -m export reason teacher
+	$(BIN)/python -m export reason student --of-teacher
 	$(BIN)/python -m export evaluate reason --write
 
 bench: $(VENV)-runtime/.installed ## the whole line timed at 16, 96, 192 and 400 cells, in an environment with the runtime alone

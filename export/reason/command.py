@@ -50,7 +50,9 @@ def add_parser(subparsers: Any) -> None:
     student.add_argument("--steps", type=int, default=None, help="in place of the recipe's")
     student.add_argument("--seed", type=int, default=0, help="another than 0 is trained for the spread and not shipped")
     student.add_argument("--fixed", action="store_true", help="the same student on the fixed eight, for comparison; nothing is shipped")
-    student.add_argument("--of-teacher", action="store_true", help="from the teacher's traces that came out right, not the oracle's")
+    student.add_argument(
+        "--of-teacher", action="store_true", help="from the teacher's traces that came out right, not the oracle's; not shipped"
+    )
     student.add_argument("--name", default="reasoner", help="of the model's files")
     student.add_argument("--models", type=Path, default=Path("models"), help="folder to write to")
     student.add_argument("--checkpoints", type=Path, default=Path("export/checkpoints"), help="folder for the stock checkpoint")
@@ -236,8 +238,8 @@ def run_student(args: argparse.Namespace) -> int:
     if args.fixed:
         return 0
     check = corpus.load(args.corpus, "validation")
-    models, checkpoints = (args.runs, args.runs) if args.seed else (args.models, args.checkpoints)
-    label = f"{args.name}_{args.seed}" if args.seed else args.name
+    label = name.replace("student", args.name, 1)
+    models, checkpoints = (args.models, args.checkpoints) if name == "student" else (args.runs, args.runs)
     student_model.ship(models, args.runs, checkpoints, label, model, centres, knows, rows, check, recipe)
     return 0
 

@@ -2,7 +2,7 @@
 
 Sets: held_out (the end of each hour), held_out_any (any instant of it), boundary (of held_out those whose fault departs from its healthy twin by a
 half to twice what makes it detectable), many (the end of each of 10,000 hours, without twins that would tell what can be detected), long (the end of 2.5 hours), days (the end of a day), pybamm.
-A method whose files are missing is left out, and said so.
+A method whose files are missing is left out, and said so. Where students of other seeds were trained, a row more is their mean, with its error over the seeds.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ from hil.plant.detect import ENOUGH
 
 Singles = NDArray[np.float32]
 DOC = Path("docs") / "results-reasoning.md"
+OTHER_SEEDS = (1, 2)
+SEED_OF = "student_int8_seed_"
+"""Students of other seeds, ``export reason student --seed N``; the one that ships is of seed 0."""
 BOUNDARY = (0.5, 2.0)
 """Times the departure that makes a fault detectable."""
 
@@ -77,6 +80,9 @@ def methods(args: argparse.Namespace) -> dict[str, Callable[[NDArray[np.void]], 
     out["student_int8_all_8"] = asking(args.model, suspicious=True)
     for cap in (0, 1, 2, 4, 6):
         out[f"student_int8_after_{cap}"] = asking(args.model, cap=cap)
+    for seed in OTHER_SEEDS:
+        out[f"{SEED_OF}{seed}"] = asking(args.runs / f"reasoner_{seed}.onnx")
+    out["student_of_teacher"] = asking(args.runs / "reasoner_of_teacher.onnx")
     out["student_int8_glances"] = glances(args.model)
     out["student_shuffled"] = asking(args.model, shuffled=1)
     out["oracle"] = network(args, "oracle.pt")
@@ -213,6 +219,18 @@ def transformer(args: argparse.Namespace) -> Callable[[NDArray[np.void]], Said] 
     return lambda rows: told(rows, all_at_once.chances(model, asked, rows, centres), consensus(rows)[0], len(asked))
 
 
+def of_seeds(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row: the mean over the students of all seeds, and its standard error over them; none where there is one seed."""
+    seeds = [row for row in rows if row["method"] == "student_int8" or row["method"].startswith(SEED_OF)]
+    if len(seeds) < 2:
+        return []
+    out: dict[str, Any] = {"set": seeds[0]["set"], "method": f"student_int8, {len(seeds)} seeds", "n": seeds[0]["n"]}
+    for label in [label for label in seeds[0] if f"{label}_error" in seeds[0]]:
+        values = np.array([row[label] for row in seeds], dtype=float)
+        out[label], out[f"{label}_error"] = round(values.mean(), 2), round(values.std(ddof=1) / np.sqrt(len(values)), 2)
+    return [out]
+
+
 def run(args: argparse.Namespace) -> int:
     heard: dict[str, dict[str, Said]] = {}
     rows_by: dict[str, NDArray[np.void]] = {}
@@ -240,6 +258,7 @@ def run(args: argparse.Namespace) -> int:
         for other, said in heard[name].items():
             if other != "student_int8" and "student_int8" in heard[name]:
                 summary[-1 - list(reversed(heard[name])).index(other)] |= against(rows, heard[name]["student_int8"], said)
+        summary += of_seeds([row for row in summary if row["set"] == name])
         best = next((m for m in ("student_int8", "oracle", "trees") if m in heard[name]), None)
         if best is not None:
             causes += [
