@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from export.reason.evaluate import SEED_OF, of_seeds
+from export.reason.evaluate import of_seeds
+from export.reason.methods import SEED_OF
 
 
 def row(method: str, accuracy: float) -> dict[str, object]:
