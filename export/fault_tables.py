@@ -85,7 +85,7 @@ def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) ->
                 *(row[key] for key in ("set", "method", "files")),
                 figure(row["exposure_days"], 3),
                 row["false_alarms"],
-                *(figure(row[key], 2) for key in ("false_per_day", "false_per_day_upper95")),
+                *(figure(row[key], 3) for key in ("false_per_day", "false_per_day_upper95")),
                 *(row[key] for key in ("watches", "listed_apart", "broken_limits", "unseen")),
                 ", ".join(f"{rule} {count}" for rule, count in row["rules"].items()) or "-",
             )
