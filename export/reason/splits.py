@@ -20,7 +20,6 @@ SEEDS = {
     "days": 77,
     "slow": 78,
     "many": 79,
-    "varied": 80,
 }
 """validation: thresholds and choices. wider: as validation, from a wider domain. held_out: reported, nothing is chosen on it. pybamm: packs
 of the other simulator, a day each; reported, nothing is chosen on it either. long: of the circuit plant, 2.5 hours each; reported. days: of the circuit plant, a day each; reported. slow: training too, see SLOW.

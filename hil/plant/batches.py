@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebms.errors import LogError
-from hil.plant.corpus import FIELDS, SET, row, test_name, write_parquet
+from hil.plant.corpus import FIELDS, SET, need_pyarrow, row, test_name, write_parquet
 from hil.plant.episodes import Plan, run_batch, troupe
 
 Task = tuple[Plan, int, int, int, Path]
@@ -47,19 +48,22 @@ def make_batch(task: Task) -> list[dict[str, Any]]:
 def write_batches(plan: Plan, packs: int, folder: Path, jobs: int, said: Callable[[str], None] = print) -> float:
     """Write ``packs`` packs of ``plan``; returns the cell-hours of those that were missing. The same plan gives the same bytes, whatever ``jobs`` is.
     Raises LogError, MissingExtra."""
+    need_pyarrow(folder)
     table, partial, of = folder / "tests.csv", folder / "tests.csv.part", folder / "plan.txt"
     cell_hours, started_s = 0.0, time.perf_counter()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        kept = lines_of(table if table.is_file() else partial) if of.is_file() and of.read_text(encoding="utf-8") == f"{plan}\n" else []
+        told = told_of(plan)
+        kept = lines_of(table if table.is_file() else partial) if of.is_file() and of.read_text(encoding="utf-8") == told else []
+        there = [(folder / f"{line['test']}.parquet").is_file() for line in kept]
         table.unlink(missing_ok=True)
         tasks, held = [], 0
         for batch, first, some in sizes(plan, packs):
-            if first == held and first + some <= len(kept):
+            if first == held and first + some <= len(kept) and all(there[first : first + some]):
                 held = first + some
             else:
                 tasks.append((plan, batch, first, some, folder))
-        of.write_text(f"{plan}\n", encoding="utf-8")
+        of.write_text(told, encoding="utf-8")
         with partial.open("w", newline="", encoding="utf-8") as file, ExitStack() as stack:
             lines = csv.DictWriter(file, FIELDS, lineterminator="\n")
             lines.writeheader()
@@ -69,7 +73,7 @@ def write_batches(plan: Plan, packs: int, folder: Path, jobs: int, said: Callabl
             for rows in pool.map(make_batch, tasks) if pool is not None else map(make_batch, tasks):
                 lines.writerows(rows)
                 file.flush()
-                cell_hours += sum(told["cells"] * float(told["duration_second"]) for told in rows) / 3600.0
+                cell_hours += sum(line["cells"] * float(line["duration_second"]) for line in rows) / 3600.0
                 before, held = held, held + len(rows)
                 if held // 50 > before // 50:
                     said(f"{held} packs, {cell_hours:.0f} cell-hours, {60 * cell_hours / (time.perf_counter() - started_s):.0f} a minute")
@@ -79,10 +83,16 @@ def write_batches(plan: Plan, packs: int, folder: Path, jobs: int, said: Callabl
     return cell_hours
 
 
+def told_of(plan: Plan) -> str:
+    """What tells one plan from another; measured cycles, which it does not print, by their digest."""
+    cycles = hashlib.sha256(b"".join(cycle.tobytes() for cycle in plan.cycles)).hexdigest() if plan.cycles else "none"
+    return f"{plan}\nmeasured cycles: {cycles}\n"
+
+
 def lines_of(table: Path) -> list[dict[str, Any]]:
     """The whole lines of a table that may have been broken off; none where there is no table."""
     if not table.is_file():
         return []
     text = table.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1].splitlines()
-    return [told for told in csv.DictReader(whole) if None not in told.values() and tuple(told) == FIELDS]
+    return [line for line in csv.DictReader(whole) if None not in line.values() and tuple(line) == FIELDS]

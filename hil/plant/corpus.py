@@ -32,10 +32,7 @@ FIELDS = (
 
 def write(episodes: Iterable[Episode], folder: Path, name: str = SET, said: Callable[[str], None] = print) -> float:
     """Write ``episodes`` to ``folder``; returns the cell-hours. Same episodes, same bytes. Raises LogError, MissingExtra."""
-    try:
-        import pyarrow  # noqa: F401
-    except ImportError:
-        raise MissingExtra("writing parquet needs pyarrow", where=str(folder), mend="pip install 'edgebms[bdf]'") from None
+    need_pyarrow(folder)
     cell_hours, count = 0.0, 0
     started_s = time.perf_counter()
     try:
@@ -53,6 +50,14 @@ def write(episodes: Iterable[Episode], folder: Path, name: str = SET, said: Call
     except OSError as error:
         raise LogError(f"cannot be written: {error.strerror}", where=str(folder), mend="name a folder that can be written") from None
     return cell_hours
+
+
+def need_pyarrow(folder: Path) -> None:
+    """Raises MissingExtra."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        raise MissingExtra("writing parquet needs pyarrow", where=str(folder), mend="pip install 'edgebms[bdf]'") from None
 
 
 def first(episodes: Iterator[Episode], packs: int) -> Iterator[Episode]:

@@ -15,6 +15,7 @@ import pytest
 from edgebms.cellcard import load_card
 from edgebms.telemetry import bdf
 from hil.__main__ import main
+from hil.plant.batches import told_of
 from hil.plant.corpus import FIELDS, first, label, write
 from hil.plant.draws import Ranges
 from hil.plant.episodes import Episode, Mix, Plan, episodes, run_batch
@@ -106,11 +107,21 @@ def test_a_corpus_that_was_broken_off_goes_on_and_is_the_same_whatever_the_numbe
     assert "tests.csv.part" not in run("broken", 5)
     assert digest(broken) == digest(tmp_path / "once")
     assert (broken / "pack_000001.parquet").stat().st_mtime_ns == made
+    # a file that is gone is made again, with its batch
+    (broken / "pack_000003.parquet").unlink()
+    run("broken", 5)
+    assert digest(broken) == digest(tmp_path / "once")
+    assert (broken / "pack_000001.parquet").stat().st_mtime_ns == made
     # another plan in the same folder keeps nothing of it
     assert main([*how[:2], "6", *how[3:], "--packs", "5", "--out", str(broken)]) == 0
     assert (broken / "pack_000001.parquet").stat().st_mtime_ns != made
     assert main([*how, "--packs", "2", "--jobs", "0", "--out", str(broken)]) != 0
     assert "--jobs" in capsys.readouterr().err
+
+
+def test_other_measured_cycles_are_another_corpus():
+    one, other = (replace(PLAN, cycles=(np.full(10, c_rate),)) for c_rate in (0.5, 1.0))
+    assert len({told_of(plan) for plan in (PLAN, one, other)}) == 3
 
 
 @pytest.mark.parametrize("card", ["lipo_5450", "lg_hg2", "generic_lfp"])
