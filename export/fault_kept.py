@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edgebms.errors import EdgebmsError, LogError
+from export.fault_score import ROW
 
 Outcome = tuple[str, list[dict[str, Any]]]
 
@@ -18,7 +19,10 @@ def outcomes(path: Path) -> list[Outcome]:
     """What a run has kept in ``path`` so far, of each log once. Raises LogError."""
     try:
         told = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        return list({line["file"]: (line["card"], line["rows"]) for line in told}.values())
+        kept = list({line["file"]: (line["card"], line["rows"]) for line in told}.values())
+        if not all(row.keys() >= set(ROW) for _, rows in kept for row in rows):
+            raise LogError("is of an older version", where=str(path), mend="evaluate the recordings again")
+        return kept
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise LogError(f"holds no outcomes: {error}", where=str(path), mend="name a file that --resume has written") from None
 
@@ -40,7 +44,7 @@ class Kept:
         for line in lines:
             try:
                 told = json.loads(line)
-                if told["how"] == self._how:
+                if told["how"] == self._how and all(row.keys() >= set(ROW) for row in told["rows"]):
                     self._done[told["file"]] = (told["card"], told["rows"])
             except (ValueError, KeyError, TypeError):
                 continue

@@ -49,6 +49,9 @@ ROW = (
     "abuse",
     "runaway_label_s",
     "runaway_said_s",
+    "placed",
+    "place_named_s",
+    "cause_named_s",
     "rules",
 )
 
@@ -126,6 +129,8 @@ def scored(log: FaultLog, method: str, alarms: list[Alarm]) -> dict[str, Any]:
     warning_s, critical_s = (first_at(right, level, from_s) for level in (ALARM, ALARM + 1))
     loud = [alarm for alarm in right if alarm.level >= ALARM]
     gravest = max(loud or right, key=lambda alarm: (alarm.level, -max(alarm.reached.values())), default=None)
+    placed = max(truth.cell, truth.probe) >= 0 and log.pack.cells > 1
+    there = [alarm for alarm in loud if names_place(log, [alarm])] if placed else []
     runaway = [at_s for alarm in speaking if alarm.hazard is Cause.THERMAL_RUNAWAY and (at_s := alarm.at(ALARM)) is not None]
     return {
         "file": log.path.name,
@@ -134,7 +139,7 @@ def scored(log: FaultLog, method: str, alarms: list[Alarm]) -> dict[str, Any]:
         "cause_true": truth.cause,
         "cause": str(gravest.hazard) if gravest is not None else "healthy",
         "detectable": truth.detectable,
-        "cell_right": names_place(log, loud) if max(truth.cell, truth.probe) >= 0 and log.pack.cells > 1 and loud else None,
+        "cell_right": bool(there) if placed and loud else None,
         "level": LEVELS[max((alarm.level for alarm in right), default=0)],
         "onset_s": truth.onset_s,
         "event_s": truth.event_s,
@@ -151,6 +156,9 @@ def scored(log: FaultLog, method: str, alarms: list[Alarm]) -> dict[str, Any]:
         "abuse": truth.abuse,
         "runaway_label_s": truth.runaway_label_s,
         "runaway_said_s": min(runaway, default=None),
+        "placed": placed,
+        "place_named_s": first_at(there, ALARM, from_s),
+        "cause_named_s": first_at([alarm for alarm in there if alarm.hazard == truth.cause], ALARM, from_s),
         "rules": dict(Counter(next(iter(alarm.rules)) for alarm in false)),
     }
 

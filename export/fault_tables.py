@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from statistics import median
 from typing import Any
 
 
@@ -61,6 +63,7 @@ def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) ->
             if row["faults"] or row["events"] or row["without_runaway"]
         ],
     )
+    yield from event_table(rows)
     yield ""
     yield "False alarms over sampled time without fault (level warning or critical); of broken limits: while, or up to an hour after, the log itself is beyond the card's"
     yield "voltages or temperature, where an alarm is due (that time is not counted)"
@@ -106,6 +109,71 @@ def summary_tables(summary: list[dict[str, Any]], rows: list[dict[str, Any]]) ->
                 for word, rule in (("rule: event", True), ("rule: none", False))
             ],
         )  # fmt: skip
+
+
+def event_table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """How long before the event rule each method warns of the right cell; nothing where no pack runs away at a cell."""
+    limits_s = {(row["set"], row["file"]): row["first_warning_s"] for row in rows if row["method"] == "limits"}
+    groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        if row["event_s"] is not None and row["onset_s"] is not None and row["placed"]:
+            groups.setdefault((row["set"], row["cause_true"], row["method"]), []).append(row)
+    if not groups:
+        return
+    yield ""
+    yield "Before the event rule (a warning or more; of the right cell, and of the right cell and cause; least share at 95 %, one-sided)"
+    yield "of the time: the lead of the right cell as a share of the time from the onset to the event, beyond which nobody can warn; before"
+    yield "the limits: how much sooner than the card's limits alone, or than the event where those do not warn before it"
+    yield ""
+    head = (
+        "set",
+        "fault",
+        "method",
+        "events",
+        "cell",
+        "at least",
+        "cell and cause",
+        "at least",
+        "lead",
+        "least lead",
+        "of the time",
+        "before the limits",
+    )
+    yield from markdown(head, [(*key, *event_figures(members, limits_s)) for key, members in sorted(groups.items())])
+
+
+def event_figures(members: list[dict[str, Any]], limits_s: dict[tuple[str, str], float | None]) -> Iterator[object]:
+    leads = [row["event_s"] - row["place_named_s"] for row in members if row["place_named_s"] is not None]
+    whole = [row["event_s"] - row["onset_s"] for row in members if row["place_named_s"] is not None]
+    yield len(members)
+    for key in ("place_named_s", "cause_named_s"):
+        before = sum(row[key] is not None and row[key] < row["event_s"] for row in members)
+        yield before
+        yield f"{100 * least_share(before, len(members)):.1f} %"
+    yield figure(median(leads) if leads else None, 1)
+    yield figure(min(leads, default=None), 1)
+    yield (
+        f"{100 * median(lead / time for lead, time in zip(leads, whole, strict=True) if time > 0):.0f} %"
+        if any(time > 0 for time in whole)
+        else "-"
+    )
+    sooner = []
+    for row in members:
+        told_s = limits_s.get((row["set"], row["file"]), math.nan)
+        if row["place_named_s"] is not None and not (told_s is not None and math.isnan(told_s)):
+            sooner.append(min(row["event_s"], row["event_s"] if told_s is None else told_s) - row["place_named_s"])
+    yield figure(median(sooner) if sooner else None, 1)
+
+
+def least_share(count: int, of: int) -> float:
+    """One-sided 95 % lower bound on a share (Clopper and Pearson, 1934).
+
+    >>> round(least_share(22, 22), 3), round(least_share(299, 300), 3), least_share(0, 5)
+    (0.873, 0.984, 0.0)
+    """
+    from scipy.stats import beta
+
+    return float(beta.ppf(0.05, count, of - count + 1)) if count else 0.0
 
 
 def markdown(head: tuple[str, ...], lines: list[tuple[Any, ...]]) -> Iterator[str]:

@@ -66,12 +66,21 @@ class Falls(NamedTuple):
     falling_cell_warming_k: Floats
 
 
+def spread_of(rise: Floats) -> float:
+    """What a sound pack's cells spread by as one sigma: of the middle, or of the falling tenth where that is more. rise: (cells,) of any unit,
+    NaN = unknown."""
+    known = rise[np.isfinite(rise)]
+    middle = median(known)
+    sigma = SIGMA_OF_MAD * median(np.abs(known - middle))
+    tail = max(1, math.ceil(TAIL * known.size))
+    return max(sigma, (middle - float(np.partition(known, tail)[tail])) / SIGMAS_TO_TAIL)
+
+
 class Shorts:
     """One pack's cells against their median. ``step`` after the plausibility filters."""
 
     def __init__(self, card: CellCard, pack: PackConfig) -> None:
         self._cells, self._probes = pack.cells, pack.probes
-        self._tail = max(1, math.ceil(TAIL * pack.cells))
         self._one_c_a = card.capacity_ah * pack.parallel
         self._probe_of_cell = np.array(probe_of_cell(pack), dtype=np.int64)
         self._last_ns: int | None = None
@@ -121,10 +130,7 @@ class Shorts:
         self._xx = self._xx * decay + elapsed_s * c_rate * c_rate
         self._y = self._y * decay + elapsed_s * seen
         self._xy = self._xy * decay + elapsed_s * seen * c_rate
-        middle = median(self._fast)
-        sigma = SIGMA_OF_MAD * median(np.abs(self._fast - middle))
-        sigma = max(sigma, (middle - float(np.partition(self._fast, self._tail)[self._tail])) / SIGMAS_TO_TAIL)
-        fall_v: Floats = np.where(np.isnan(departure_v), np.nan, -self._fast - SPREAD_FACTOR * sigma)
+        fall_v: Floats = np.where(np.isnan(departure_v), np.nan, -self._fast - SPREAD_FACTOR * spread_of(self._fast))
         return fall_v
 
     def _warming(self, clean: Clean, elapsed_s: float) -> Floats:
@@ -179,4 +185,7 @@ class _Rest:
         # a cell that was unknown or bled for most of the rest has no slope of its own
         told = known & (self._n >= 0.9 * self._n.max())
         slope: Floats = np.where(told, (self._n * self._ty - self._t * self._y) / np.where(told, spread, 1.0), np.nan)
-        return -slope
+        if np.count_nonzero(told) < PEERS:
+            return self._unknown
+        # at a knee of the curve sound cells go on parting for hours
+        return -slope - SPREAD_FACTOR * spread_of(slope)

@@ -25,7 +25,8 @@ class FrozenWatch:
     """Finds values that stand bit for bit while the median of the others moves.
 
     A value is frozen once it has not changed for ``window_s`` (at least LOOKS periods of its own) and
-    AWAY_LOOKS looks since its last change found the median more than ``moved`` from where it stood then;
+    AWAY_LOOKS looks since its last change found the median more than ``moved`` from where it stood then, and from where it
+    stood at the look behind (a load that steps within a sweep leaves a cell of after the step beside a median of before);
     it stays so until it changes. At rest nothing moves and nothing is frozen, whatever the resolution;
     ``moved`` must be several steps of the signal. The outermost cell, by which a charger (a load) holds the
     pack, stands as well while its current eases: it is judged as soon as that is over or another is beyond it by ``moved``.
@@ -36,7 +37,8 @@ class FrozenWatch:
         self._moved = moved
         self._last = np.full(count, np.nan)
         self._since_ns = np.zeros(count, dtype=np.int64)
-        self._median, self._current_a = np.full(count, np.nan), np.full(count, np.nan)
+        self._median, self._behind, self._current_a = (np.full(count, np.nan) for _ in range(3))
+        self._young = np.zeros(count, dtype=np.bool_)
         self._away = np.zeros(count, dtype=np.int64)
         self._next_ns: int | None = None
         self.frozen = np.zeros(count, dtype=np.bool_)
@@ -56,12 +58,14 @@ class FrozenWatch:
         self._next_ns = now_ns + self._window_ns // LOOKS
         known = value[np.isfinite(value)]
         median = float(np.median(known)) if known.size else math.nan
-        self._away += np.abs(median - self._median) > self._moved
+        self._behind[self._young] = median
+        self._away += (np.abs(median - self._median) > self._moved) & (np.abs(median - self._behind) > self._moved)
         self._last[changed] = value[changed]
         self._since_ns[changed] = now_ns
         self._current_a[changed] = current_a
+        self._young = changed.copy()
         changed |= self._held(value, current_a)
-        self._median[changed] = median
+        self._median[changed] = self._behind[changed] = median
         self._away[changed] = 0
         self.frozen = (self._away >= AWAY_LOOKS) & (now_ns - self._since_ns >= self._window_ns)
         self.any = bool(self.frozen.any())

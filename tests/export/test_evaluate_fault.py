@@ -20,12 +20,13 @@ from edgebms.loop import Loop, PackLine, replay_snapshots
 from edgebms.telemetry import bdf
 from edgebms.vocabulary import SiteKind
 from edgebms.worker import ask_inline
-from export import evaluate_fault, event_rule, fault_logs
+from export import evaluate_fault, event_rule, fault_logs, fault_tables
 from export.__main__ import main
 from export.event_rule import event_s
 from export.fault_logs import read_fault_log
 from export.fault_methods import METHODS
 from export.fault_score import ROW
+from export.fault_tables import event_table
 
 pyarrow = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -87,7 +88,7 @@ def by(rows: list[dict], **wanted: object) -> dict:
 
 
 def test_examples_in_the_docstrings():
-    for module in (event_rule, fault_logs, evaluate_fault):
+    for module in (event_rule, fault_logs, evaluate_fault, fault_tables):
         assert doctest.testmod(module).failed == 0
 
 
@@ -263,6 +264,38 @@ def test_our_own_corpora_are_read_by_their_columns(tmp_path: Path, capsys):
     assert by(result["summary"], set="plant_circuit", cause_true="all")["cell_named"] == 1
 
 
+def told_event(file: str, method: str, warned_s: float | None, place_s: float | None, cause_s: float | None) -> dict[str, object]:
+    """A short at 100 s that meets the event rule at 600 s."""
+    row = dict.fromkeys(ROW) | {"set": "plant_circuit", "file": file, "method": method, "cause_true": "internal_short"}
+    return row | {
+        "onset_s": 100.0,
+        "event_s": 600.0,
+        "placed": True,
+        "first_warning_s": warned_s,
+        "place_named_s": place_s,
+        "cause_named_s": cause_s,
+    }
+
+
+def test_what_was_said_before_the_event_is_counted_against_all_events_and_against_the_limits():
+    rows = [
+        told_event("a", "guard", 200.0, 200.0, 300.0),
+        told_event("b", "guard", 150.0, 400.0, None),  # at first another cell
+        told_event("c", "guard", None, None, None),
+        told_event("d", "guard", 610.0, 610.0, 610.0),  # behind the event
+        told_event("a", "limits", 450.0, 450.0, None),
+        told_event("b", "limits", None, None, None),
+    ]
+    lines = list(event_table(rows))
+    head, guard, limits = (line.strip("| ").split(" | ") for line in (lines[-4], lines[-2], lines[-1]))
+    said = dict(zip(head, guard, strict=True))
+    assert (said["events"], said["cell"], said["cell and cause"]) == ("4", "2", "1")
+    assert said["lead"] == "200.0" and said["least lead"] == "-10.0", "of those that were named: 400, 200, -10"
+    assert said["of the time"] == "40 %" and said["before the limits"] == "225.0", "250 before the limits' warning; 200 before the event"
+    assert dict(zip(head, limits, strict=True))["cell"] == "1"
+    assert list(event_table([{**row, "event_s": None} for row in rows])) == []
+
+
 @pytest.mark.slow
 def test_processes_and_a_resumed_run_say_the_same(folder: Path, tmp_path: Path, capsys):
     kept = tmp_path / "rows.ndjson"
@@ -275,6 +308,9 @@ def test_processes_and_a_resumed_run_say_the_same(folder: Path, tmp_path: Path, 
     assert len(lines) == 2
     _, told, _ = evaluate(capsys, kept)
     assert told["rows"] == once["rows"] and told["summary"] == once["summary"], "the tables of what was kept, without the logs"
+    kept.write_text(kept.read_text().replace('"placed"', '"set_apart"'))
+    assert main(["evaluate", "fault", str(kept)]) == 6
+    assert "older version" in capsys.readouterr().err
 
 
 def test_bad_input_is_one_sentence(tmp_path: Path, capsys):

@@ -90,6 +90,26 @@ def test_a_held_cell_that_stands_on_is_found(turn: str) -> None:
     assert any(found) and (turn == "steady" or 500 < found.index(True) <= 570)
 
 
+@pytest.mark.parametrize("stuck", [False, True])
+def test_a_load_that_steps_within_a_sweep_makes_no_cell_frozen_and_hides_none(stuck: bool) -> None:
+    """A site's charger holds the pack: the cell read behind the step is of it, the median of most cells read before it, once. Then a cell may
+    stand bit for bit for minutes; one whose value is stuck is found once the load goes elsewhere."""
+    random = np.random.default_rng(4)
+    watch = FrozenWatch(16, 60, 0.03, 10.0)
+    found = []
+    for sweep in range(60):
+        held = 10 <= sweep < 40
+        volts = (3.53 if held else 3.40 + 0.02 * np.sin(sweep) - 0.1 * (sweep >= 40)) + random.choice([0.0, 0.0015], 16)
+        if sweep == 10:
+            volts[:10] = 3.40
+        if held or (stuck and sweep >= 40):
+            volts[12] = 3.534
+        watch.step(volts, sweep * 10 * S, 0.8 if held else -5.0)
+        found.append(np.flatnonzero(watch.frozen).tolist())
+    assert not any(found[:41])
+    assert ([12] in found[41:50]) == stuck
+
+
 def test_a_pack_without_probes_or_with_nothing_known_has_nothing_frozen() -> None:
     for volts in (np.zeros(0), np.full(16, np.nan)):
         watch = FrozenWatch(volts.size, 60, 0.03, 1.0)
