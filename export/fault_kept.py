@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ Outcome = tuple[str, list[dict[str, Any]]]
 
 
 KEPT = ".ndjson"
+DIGITS = 16
+"""Of a file's SHA-256: recordings are drawn again to the same bytes, on any machine."""
 
 
 def outcomes(path: Path) -> list[Outcome]:
@@ -28,7 +31,7 @@ def outcomes(path: Path) -> list[Outcome]:
 
 
 class Kept:
-    """Outcomes by file. A line counts only for the same file (path, size, time of change), methods and period; one
+    """Outcomes by file. A line counts only for the same file (name and contents, wherever it lies), methods and period; one
     that was broken off counts for nothing. path: None = nothing is kept. Raises LogError."""
 
     def __init__(self, path: Path | None, methods: list[str], period_s: float) -> None:
@@ -67,5 +70,5 @@ class Kept:
 
     @staticmethod
     def _name(file: Path) -> str:
-        state = file.stat()
-        return f"{file} {state.st_size} {state.st_mtime_ns}"
+        with file.open("rb") as contents:
+            return f"{file.name} {hashlib.file_digest(contents, 'sha256').hexdigest()[:DIGITS]}"
