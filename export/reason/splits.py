@@ -43,6 +43,8 @@ LARGER = (("joint_loose", 8.0), ("current_offset", 6.0))
 OF_A_CARD = 24
 """Packs of one card and size, but for ``train`` and ``slow``, which run as many as go well side by side: hundreds, which is quicker. A thousand packs are then of
 five to ten cards and sizes: too few to judge by. To learn from they do: 3,600 packs of 64 more taught an oracle nothing (docs/reasoning-tried.md)."""
+OF_MANY = 96
+"""Likewise of ``many``: 10,000 packs are of a hundred cards and sizes, in half the time."""
 
 WIDER = Ranges(
     period_s=(1.0, 2.0, 5.0, 10.0),
@@ -81,7 +83,7 @@ def plan_of(split: str, batch: int = 0) -> Plan:
     if split == "pybamm":
         return replace(plan, hours=24.0, mix=Mix(ordinary=0.15, look_alikes=0.15))
     if split == "many":
-        return replace(plan, twins=False)
+        return replace(plan, twins=False, batch=OF_MANY)
     if split == "train":  # what is detectable is only reported
         plan = replace(plan, twins=False, batch=None, ranges=replace(plan.ranges, cells=TRAIN_CELLS))
     if split == "slow":
