@@ -149,7 +149,7 @@ RAN_AWAY = $$(awk -F, 'NR > 1 && $$10 {print "build/shorts-report/" $$2 ".parque
 results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simulated days, faults and shorts that none was set on: docs/results-student.md (hours; resumes)
 	test -f build/days-report/tests.csv || $(BIN)/python -m hil corpus --seed 802 $(DAYS_16_48) --packs 500 --kinds ordinary --out build/days-report
 	test -f build/faults-report/tests.csv || $(BIN)/python -m hil corpus --seed 803 $(HOURS_16_48) --packs 260 --out build/faults-report
-	test -f build/shorts-report/tests.csv || $(BIN)/python -m hil corpus --seed 804 $(HOURS_16_48) --hours 2 --packs 800 --kinds short_constant short_decaying short_probe_lost --out build/shorts-report
+	test -f build/shorts-report/tests.csv || $(BIN)/python -m hil corpus --seed 805 $(HOURS_16_48) --hours 2 --packs 2000 --kinds short_constant short_decaying short_probe_lost --out build/shorts-report
 	$(BIN)/python -m hil pybamm-library
 	test -f build/pybamm-days/tests.csv || $(BIN)/python -m hil corpus --plant pybamm --seed 1 --packs 500 --kinds ordinary --out build/pybamm-days
 	$(BIN)/python -m export evaluate fault build/faults-report --methods limits,guard,student_int8 --jobs $$(nproc) --resume build/faults-report.ndjson

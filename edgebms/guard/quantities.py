@@ -19,6 +19,13 @@ QUANTITIES = {
     "cell_voltage_v": Quantity("cell", "V", 0, "cell voltage, spikes and broken sense wires taken out"),
     "cell_deviation_v": Quantity("cell", "V", 0, "cell voltage less the median of all cells"),
     "cell_fall_v": Quantity("cell", "V", 60, "how far the cell fell against the median below what it usually does at this current"),
+    "cell_leak": Quantity(
+        "cell",
+        "1",
+        60,
+        "charge that the cell lost so, as a share of its capacity, beyond what a cell with a fifth less capacity may (see guard/leak.py)",
+    ),
+    "unwatched_fall_v": Quantity("cell", "V", 60, "fall of the cell while its probe, seen before, is lost; else 0"),
     "rest_fall_v_per_h": Quantity("cell", "V/h", 1800, "fall of the cell against the median at rest: self-discharge"),
     "falling_cell_warming_k": Quantity(
         "cell", "K", 60, "how far the probe of a falling cell warmed against the median, 0 while the cell does not fall"

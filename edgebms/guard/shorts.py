@@ -7,7 +7,9 @@ Three looks, each against the pack's median, so that load and charge, which all 
   usually does; what it has done otherwise over the last FAST_S is its fall.
 - at rest: the slope of the departure, once the cells have relaxed, is self-discharge.
 - heat: a falling cell whose probe warms against the pack is shorted inside; a falling cell that stays
-  cool is out of balance or has a bad sensor.
+  cool is out of balance or has a bad sensor; of one whose probe is lost nobody knows that it stays cool.
+
+What a fall means in charge is ``leak``'s.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
 from edgebms.config import PackConfig, probe_of_cell
+from edgebms.guard.leak import Leak
 from edgebms.guard.plausibility import BROADCASTS, Clean, median
 
 Floats = NDArray[np.float64]
@@ -58,10 +61,13 @@ GAP_S = 60.0
 
 class Falls(NamedTuple):
     """(cells + BROADCASTS,), NaN = unknown. cell_fall_v: how far the cell fell below what it usually does.
-    rest_fall_v_per_h: its self-discharge at rest. falling_cell_warming_k: how far its probe warmed against
-    the pack while it falls, 0 while it does not."""
+    cell_leak: share of its capacity that it lost so, beyond what a weak cell may. unwatched_fall_v: its fall while its
+    probe, seen before, is lost, else 0. rest_fall_v_per_h: its self-discharge at rest. falling_cell_warming_k: how far its
+    probe warmed against the pack while it falls, 0 while it does not."""
 
     cell_fall_v: Floats
+    cell_leak: Floats
+    unwatched_fall_v: Floats
     rest_fall_v_per_h: Floats
     falling_cell_warming_k: Floats
 
@@ -90,8 +96,8 @@ class Shorts:
         self._y, self._xy = np.zeros(pack.cells), np.zeros(pack.cells)
         self._fast = np.zeros(pack.cells)
         self._warm_usual = np.full(pack.probes, np.nan)
-        self._rest = _Rest(pack.cells)
-        self._out = self._unknown = Falls(*(np.full(pack.cells + BROADCASTS, np.nan) for _ in range(3)))
+        self._rest, self._leak = _Rest(pack.cells), Leak(card)
+        self._out = self._unknown = Falls(*(np.full(pack.cells + BROADCASTS, np.nan) for _ in Falls._fields))
 
     def step(self, clean: Clean, current_a: float, balancing: NDArray[np.bool_] | None, now_ns: int) -> Falls:
         """now_ns: the snapshot's own time."""
@@ -106,12 +112,17 @@ class Shorts:
         departure_v = clean.voltage_v[: self._cells] - clean.voltage_median_v
         c_rate = current_a / self._one_c_a
         fall_v = self._fall(departure_v, c_rate, min(elapsed_s, FAST_S))
-        out = Falls(*(np.full(self._cells + BROADCASTS, np.nan) for _ in range(3)))
+        leak = self._leak.step(fall_v, clean.voltage_v[: self._cells], c_rate, min(elapsed_s, FAST_S))
+        out = Falls(*(np.full(self._cells + BROADCASTS, np.nan) for _ in Falls._fields))
         out.rest_fall_v_per_h[: self._cells] = self._rest.step(departure_v, balancing, abs(c_rate) < REST_C_RATE, elapsed_s, now_ns)
         warming_k = self._warming(clean, min(elapsed_s, FAST_S))
         if self._seen_s >= LEARN_S:
             out.cell_fall_v[: self._cells] = fall_v
-            out.falling_cell_warming_k[: self._cells] = np.where(fall_v >= FALL_V, warming_k, 0.0)
+            out.cell_leak[: self._cells] = leak
+            # of a cell whose voltage is unknown neither is 0: that would clear what stands
+            quiet = np.where(np.isnan(fall_v), np.nan, 0.0)
+            out.unwatched_fall_v[: self._cells] = np.where(self._unwatched(clean), fall_v, quiet)
+            out.falling_cell_warming_k[: self._cells] = np.where(fall_v >= FALL_V, warming_k, quiet)
         self._out = out
         return out
 
@@ -143,6 +154,14 @@ class Shorts:
         warmed_k = departure_k - self._warm_usual
         self._warm_usual += np.where(known, elapsed_s / SLOW_S * warmed_k, 0.0)
         out: Floats = warmed_k[self._probe_of_cell]
+        return out
+
+    def _unwatched(self, clean: Clean) -> NDArray[np.bool_]:
+        """Cells whose probe was seen before and is not now."""
+        if not self._probes:
+            return np.zeros(self._cells, dtype=bool)
+        lost = np.isfinite(self._warm_usual) & np.isnan(clean.temperature_c[: self._probes])
+        out: NDArray[np.bool_] = lost[self._probe_of_cell]
         return out
 
 

@@ -18,6 +18,7 @@ from guarded import Guarded, make_card, make_pack, rules
 from snapshots import blind_snapshot
 
 from edgebms.cellcard import load_card
+from edgebms.guard.leak import Leak
 from edgebms.guard.limits import LimitRow, load_limits
 from edgebms.guard.quantities import QUANTITIES
 from edgebms.vocabulary import Contactor, Level, Reason
@@ -223,6 +224,20 @@ def cell_fall(run: Run, value: float) -> bool:
     return any(run.hold(400, voltage_v=one(3.7, 3.7 - value)))
 
 
+def cell_leak(run: Run, value: float) -> bool:
+    after_quiet(run, 14400)
+    volts = 3.7
+    for _ in range(50):
+        # the slope is the card's at the fallen cell's voltage; nothing is drawn
+        volts = 3.7 - value * np.interp(volts, LEAK.ocv_v, LEAK.slope_v)
+    return any(run.hold(400, voltage_v=one(3.7, volts)))
+
+
+def unwatched_fall(run: Run, value: float) -> bool:
+    after_quiet(run, 14400)
+    return any(run.hold(400, voltage_v=one(3.7, 3.7 - value), temperature_c=one(25.0, np.nan)))
+
+
 def rest_fall(run: Run, value: float) -> bool:
     run.guarded.period_s = 10.0
     seen = False
@@ -310,10 +325,13 @@ def blind_in_alert(run: Run, value: float) -> bool:
     return any(run.hold(value + 0.2, voltage_v=np.nan, temperature_c=65.0))
 
 
+LEAK = Leak(make_card())
 NO_CELL = one(3.7, np.nan)
 OVER_TIME = {
     # quantity: (driver, how close it comes to the edge as a fraction of the limit)
     "cell_fall_v": (cell_fall, 0.1),
+    "cell_leak": (cell_leak, 0.1),
+    "unwatched_fall_v": (unwatched_fall, 0.1),
     "rest_fall_v_per_h": (rest_fall, 0.01),
     "falling_cell_warming_k": (falling_cell_warming, 0.05),
     "temperature_rate_k_per_min": (temperature_rate, 0.01),
