@@ -42,3 +42,7 @@ class Leak:
         self._drawn = self._drawn * math.exp(-elapsed_s / LEARNT_S) + elapsed_s * max(-c_rate, 0.0) / 3600.0
         lost: Floats = fall_v / np.interp(voltage_v, self.ocv_v, self.slope_v) - WEAK * self._drawn
         return lost
+
+    def forget(self, kept: float) -> None:
+        """Keep a share of what was drawn, where the fall's reference keeps as much."""
+        self._drawn *= kept

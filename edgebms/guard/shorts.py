@@ -34,6 +34,9 @@ FAST_S = 60.0
 LEARN_S = 300.0
 """Nothing is said before so much time was seen: the line is not known yet."""
 
+LEAST_KEPT = 1e-9
+"""... and however long the pack slept, so much of it stays: something must be divided by."""
+
 PEERS = 4
 """Fewer cells have no median worth the name: unknown."""
 
@@ -109,6 +112,8 @@ class Shorts:
         if elapsed_s < EVERY_S:
             return self._out
         self._last_ns = now_ns
+        if elapsed_s > FAST_S:
+            self._forget(elapsed_s - FAST_S)
         departure_v = clean.voltage_v[: self._cells] - clean.voltage_median_v
         c_rate = current_a / self._one_c_a
         fall_v = self._fall(departure_v, c_rate, min(elapsed_s, FAST_S))
@@ -125,6 +130,14 @@ class Shorts:
             out.falling_cell_warming_k[: self._cells] = np.where(fall_v >= FALL_V, warming_k, quiet)
         self._out = out
         return out
+
+    def _forget(self, unseen_s: float) -> None:
+        """Of a pack that slept what it did before is no longer usual: near full and near empty cells relax by different amounts."""
+        kept = max(math.exp(-unseen_s / SLOW_S), LEAST_KEPT)
+        self._seen_s *= kept
+        self._n, self._x, self._xx = self._n * kept, self._x * kept, self._xx * kept
+        self._y, self._xy = self._y * kept, self._xy * kept
+        self._leak.forget(kept)
 
     def _fall(self, departure_v: Floats, c_rate: float, elapsed_s: float) -> Floats:
         """How far each cell is below its usual departure at this current, less what the pack spreads."""

@@ -40,6 +40,8 @@ def test_what_a_weak_cell_may_lose_is_a_fifth_of_what_was_drawn_within_the_hour_
     for _ in range(360):
         lost = leak.step(fall, volts, 0.5, 10.0)
     assert lost == pytest.approx([0.05 - 0.2 * kept * np.exp(-1.0)])
+    leak.forget(0.25)
+    assert leak.step(fall, volts, 0.0, 1e-6) == pytest.approx([0.05 - 0.05 * kept * np.exp(-1.0)])
 
 
 def through(card_name: str, c_rate: float, capacity: float, leak_c_rate: float) -> list[str]:
@@ -64,6 +66,22 @@ def test_a_cell_of_a_tenth_less_capacity_is_no_short_and_one_that_leaks_is(card,
     """LCO's curve has half the slope that counts at least: there a short this soft is told at light load."""
     assert "cell_leaks" not in through(card, 0.5, 0.9, 0.0)
     assert "cell_leaks" in through(card, c_rate, 1.0, 0.33), "C/3: 4 ohm across 3 Ah, the softest that runs away"
+
+
+@pytest.mark.parametrize(("asleep_s", "told"), [(10.0, True), (8 * 3600.0, False), (4000 * 3600.0, False)])
+def test_what_a_cell_did_while_nobody_looked_is_no_fall_and_what_it_does_from_then_on_is(asleep_s, told):
+    """A full cell relaxes by another 60 mV over night; then it is shorted."""
+    plausibility, shorts = Plausibility(6, 3), Shorts(make_card(), make_pack(6, 3))
+    at_s, leaks = 5000.0, []
+    for step in range(400):
+        at_s += asleep_s if step == 200 else 10.0
+        volts = np.full(6, 3.7)
+        volts[2] -= (0.06 if step >= 200 else 0.0) + (0.1 if step >= 300 else 0.0)
+        snapshot = make_snapshot(6, 3, time_s=at_s, voltage_v=volts)
+        leaks.append(shorts.step(plausibility.clean(snapshot), snapshot.current_a.value, None, snapshot.time_ns).cell_leak[2])
+    assert (np.nanmax(leaks[200:300]) > 0.04) == told
+    assert np.isnan(leaks[205]) != told, "at first after a night the line is not known"
+    assert max(leaks[300:]) > 0.05
 
 
 def falls(probe_c: float, seconds: float = 400.0, lost_from_s: float = 0.0) -> np.ndarray:
