@@ -29,9 +29,12 @@ LIMITS = CardLimits(
 )
 
 
+OCV_V = ((2.9, 3.3, 3.5, 4.1), (3.0, 3.3, 3.6, 4.2), (3.1, 3.3, 3.7, 4.2))
+
+
 def make_card(capacity_ah: float = 50.0, limits: CardLimits = LIMITS) -> CellCard:
     """The guard reads a card's capacity, limits and open-circuit voltage and nothing else."""
-    voltage = SimpleNamespace(soc=(0.0, 0.1, 0.5, 1.0), temperature_c=(0.0, 20.0), value=((2.9, 3.2, 3.5, 4.1), (3.0, 3.3, 3.6, 4.2)))
+    voltage = SimpleNamespace(soc=(0.0, 0.1, 0.5, 1.0), temperature_c=(10.0, 30.0, 42.0), value=OCV_V)
     return cast(CellCard, SimpleNamespace(name="test", capacity_ah=capacity_ah, limits=limits, ocv=SimpleNamespace(voltage=voltage)))
 
 

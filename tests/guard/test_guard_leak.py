@@ -16,7 +16,7 @@ NAN = np.nan
 
 
 def test_a_fall_is_charge_by_the_slope_of_the_cards_curve_next_to_25_degrees():
-    leak = Leak(make_card())  # 20 degC: 3.0 V at 0, 3.3 at 0.1, 3.6 at 0.5, 4.2 at 1
+    leak = Leak(make_card())  # 30 degC: 3.0 V at 0, 3.3 at 0.1, 3.6 at 0.5, 4.2 at 1
     lost = leak.step(np.array([0.03, 0.03, 0.03, NAN, 0.03]), np.array([3.0, 4.2, 3.1, 3.6, NAN]), 0.0, 1.0)
     # at the ends the curve's own 3.0 and 1.2 V; at a tenth 2.55 V, weighted by the steps on its two sides, and a third of the way to it at 3.1 V
     assert lost[:3] == pytest.approx([0.01, 0.025, 0.03 / 2.85])
@@ -82,6 +82,22 @@ def test_what_a_cell_did_while_nobody_looked_is_no_fall_and_what_it_does_from_th
     assert (np.nanmax(leaks[200:300]) > 0.04) == told
     assert np.isnan(leaks[205]) != told, "at first after a night the line is not known"
     assert max(leaks[300:]) > 0.05
+
+
+def test_what_was_drawn_before_a_night_excuses_no_fall_behind_it():
+    told = []
+    for asleep_s in (10.0, 8 * 3600.0):
+        plausibility, shorts = Plausibility(6, 3), Shorts(make_card(), make_pack(6, 3))
+        at_s = 5000.0
+        for step in range(450):
+            at_s += asleep_s if step == 360 else 10.0
+            volts = np.full(6, 3.7)
+            volts[2] -= 0.1 if step >= 430 else 0.0
+            snapshot = make_snapshot(6, 3, time_s=at_s, voltage_v=volts, current_a=-25.0 if step < 360 else 0.0)
+            out = shorts.step(plausibility.clean(snapshot), snapshot.current_a.value, None, snapshot.time_ns)
+        told.append(out.cell_leak[2] - out.cell_fall_v[2] / np.interp(3.6, Leak(make_card()).ocv_v, Leak(make_card()).slope_v))
+    # half a C for an hour, an hour's memory: 0.316 of the capacity, and 15 minutes later 0.246
+    assert told == pytest.approx([-0.2 * 0.246, 0.0], abs=0.001)
 
 
 def falls(probe_c: float, seconds: float = 400.0, lost_from_s: float = 0.0) -> np.ndarray:
