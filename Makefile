@@ -153,7 +153,7 @@ results-student: $(EXPORTING) $(RIGGING) ## guard and student together on simula
 	$(BIN)/python -m hil pybamm-library
 	test -f build/pybamm-days/tests.csv || $(BIN)/python -m hil corpus --plant pybamm --seed 1 --packs 500 --kinds ordinary --out build/pybamm-days
 	$(BIN)/python -m export evaluate fault build/faults-report --methods limits,guard,student_int8 --jobs $$(nproc) --resume build/faults-report.ndjson
-	$(BIN)/python -m export evaluate fault $(RAN_AWAY) --methods limits,guard,student_int8 --jobs $$(nproc) --resume build/shorts-report.ndjson
+	$(BIN)/python -m export evaluate fault $(RAN_AWAY) --period 5 --methods limits,guard,student_int8 --jobs $$(nproc) --resume build/shorts-report.ndjson
 	for set in days-report pybamm-days; do $(BIN)/python -m export evaluate fault build/$$set --methods student_int8 --jobs $$(nproc) --resume build/$$set.ndjson || exit 1; done
 
 LISTENED := build/days-validation build/calm-validation build/faults-validation
