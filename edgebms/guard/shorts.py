@@ -58,6 +58,9 @@ RELAX_S = 1200.0
 REST_SPAN_S = 1800.0
 """At rest below C/50; judged over at least half an hour that begins twenty minutes after the load."""
 
+REST_FALL_V_PER_H = 0.01
+"""A slope that is told must be so large anyway (``self_discharge``): only what the pack's cells part by beyond it is taken off."""
+
 GAP_S = 60.0
 """After a hole in the data a rest begins anew."""
 
@@ -217,7 +220,6 @@ class _Rest:
         # a cell that was unknown or bled for most of the rest has no slope of its own
         told = known & (self._n >= 0.9 * self._n.max())
         slope: Floats = np.where(told, (self._n * self._ty - self._t * self._y) / np.where(told, spread, 1.0), np.nan)
-        if np.count_nonzero(told) < PEERS:
-            return self._unknown
-        # at a knee of the curve sound cells go on parting for hours
-        return -slope - SPREAD_FACTOR * spread_of(slope)
+        # at a knee of the curve sound cells go on parting for hours; by how much, cells that are bled do not tell
+        parting = SPREAD_FACTOR * spread_of(slope) if np.count_nonzero(told) >= PEERS else 0.0
+        return -slope - max(parting - REST_FALL_V_PER_H, 0.0)
