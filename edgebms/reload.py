@@ -10,7 +10,7 @@ from pathlib import Path
 from edgebms import config as configuration
 from edgebms.config import Config, PackConfig
 from edgebms.errors import ConfigError, EdgebmsError, StateError
-from edgebms.inlet.link import check_bus
+from edgebms.inlet.links import check_bus
 from edgebms.loop import PackLine
 from edgebms.record import image
 from edgebms.record.checkpoint import fingerprint, pack_key

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard, load_card
 from edgebms.estimator.cell_model import ERROR, EXCHANGE, GAS_OVER_FARADAY, HYSTERESIS, KELVIN, PAIRS, R0, RATE, RC, CellModel
-from edgebms.estimator.kalman import TUNED, Kalman, Tuning
+from edgebms.estimator.kalman import Kalman
 from edgebms.estimator.student import FEATURES, features
+from edgebms.estimator.tuning import TUNED, Tuning
 from export.state_logs import read_state_log
 
 Floats = NDArray[np.float64]

@@ -12,7 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from edgebms.cellcard import CellCard
-from edgebms.estimator.kalman import TUNED, Kalman, Tuning
+from edgebms.estimator.kalman import Kalman
+from edgebms.estimator.tuning import TUNED, Tuning
 from export.state_batch import Answer, Pair, batches
 from export.state_logs import Run, StateLog
 from export.student_estimators import PlainGru, Student

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard
 from edgebms.estimator.estimator import within
-from edgebms.estimator.kalman import TUNED, Kalman, Tuning
+from edgebms.estimator.kalman import Kalman
 from edgebms.estimator.student import StateStudent, load_student, open_session
+from edgebms.estimator.tuning import TUNED, Tuning
 from edgebms.model_store import open_model
 from export.state_batch import Answer, Batch, Pair, batches
 

@@ -99,7 +99,7 @@ def describe_mqtt(config: Any) -> str:
 
 
 def describe_bus(bus: Any, where: str) -> str:
-    from edgebms.inlet.link import check_bus
+    from edgebms.inlet.links import check_bus
 
     check_bus(bus, where)
     return f"{bus.interface} {bus.channel or ''}, {'may transmit' if bus.transmit else 'listen-only'}"

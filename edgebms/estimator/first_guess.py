@@ -7,15 +7,11 @@ likelihood of the voltage under what the card, the resistances and the relaxatio
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.estimator.cell_model import ERROR, EXCHANGE, GAS_OVER_FARADAY, KELVIN, PAIRS, R0, RC, CellModel
-
-if TYPE_CHECKING:
-    from edgebms.estimator.kalman import Tuning
+from edgebms.estimator.tuning import Tuning
 
 Floats = NDArray[np.float64]
 

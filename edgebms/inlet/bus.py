@@ -18,7 +18,8 @@ from edgebms.gateway_fault import GatewayFault
 from edgebms.inlet.bus_faults import BusFaults
 from edgebms.inlet.frame import Frame
 from edgebms.inlet.inbox import Inbox
-from edgebms.inlet.link import Counts, Link, LinkError, Opener, open_link
+from edgebms.inlet.link import Counts, Link, LinkError, Opener
+from edgebms.inlet.links import open_link
 from edgebms.vocabulary import Level
 
 READ_S = 0.2

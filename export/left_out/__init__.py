@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgebms.estimator.kalman import TUNED, Tuning
+from edgebms.estimator.tuning import TUNED, Tuning
 
 FOLDER = Path(__file__).parent
 

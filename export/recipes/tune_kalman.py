@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgebms.cellcard import CellCard, load_card
-from edgebms.estimator.kalman import TUNED, Kalman, Tuning
+from edgebms.estimator.kalman import Kalman
+from edgebms.estimator.tuning import TUNED, Tuning
 from export.state_logs import StateLog, plan, read_state_log
 
 Floats = NDArray[np.float64]

@@ -5,14 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
+from hil.plant.fault import Fault
 from hil.plant.world import World
-
-if TYPE_CHECKING:
-    from hil.plant.faults import Fault
 
 NEVER = float("inf")
 START_OHM = 100.0

@@ -19,7 +19,8 @@ from hil.plant.control import Control
 from hil.plant.curves import Curves, from_card
 from hil.plant.detect import ENOUGH, Seen, departures
 from hil.plant.draws import BatchDraw, PackDraw, Ranges, draw_batch, draw_pack, no_fuller
-from hil.plant.faults import FAULTS, KINDS, LOOK_ALIKES, ORDINARY, Fault, draw_fault
+from hil.plant.fault import Fault
+from hil.plant.faults import FAULTS, KINDS, LOOK_ALIKES, ORDINARY, draw_fault
 from hil.plant.packs import Packs
 from hil.plant.rows import stack
 from hil.plant.sense import Schedule, Senses

@@ -49,27 +49,10 @@ from hil.plant.acts import (
     voltage_stuck,
     weak_cell,
 )  # fmt: skip
+from hil.plant.fault import Fault
 from hil.plant.world import World
 
-Act = Callable[[World, int, "Fault", float], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault of one pack. cell: 0-based, -1 = the whole pack or a probe; probe: 0-based, -1 = none. size in ``unit``.
-
-    tau_s: how fast it grows. seed: of its own draws.
-    """
-
-    kind: str
-    cause: Cause
-    cell: int
-    probe: int
-    onset_s: float
-    size: float
-    unit: str
-    tau_s: float
-    seed: int
+Act = Callable[[World, int, Fault, float], float]
 
 
 @dataclass(frozen=True, slots=True)

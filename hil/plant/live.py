@@ -12,7 +12,8 @@ from edgebms.vocabulary import Contactor
 from hil.plant.control import LINK_READY, Control
 from hil.plant.curves import from_card
 from hil.plant.draws import BatchDraw, Ranges, draw_pack
-from hil.plant.faults import KINDS, Fault, draw_fault
+from hil.plant.fault import Fault
+from hil.plant.faults import KINDS, draw_fault
 from hil.plant.interface import Commands, Measured, Truth
 from hil.plant.packs import Packs
 from hil.plant.sense import Schedule, Senses

@@ -16,7 +16,8 @@ from edgebms.errors import ConfigError
 from hil.plant.curves import Curves, from_card
 from hil.plant.detect import FLOOR, Seen, quantities
 from hil.plant.episodes import Episode, Plan
-from hil.plant.faults import ORDINARY, Fault
+from hil.plant.fault import Fault
+from hil.plant.faults import ORDINARY
 from hil.plant_pybamm.characterise import card_path, read_card
 from hil.plant_pybamm.compose import KINDS, PackLog, Recipe, compose, draw_fault, draw_recipe
 from hil.plant_pybamm.compose import Fault as Drawn

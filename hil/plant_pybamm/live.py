@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from edgebms.errors import ConfigError
 from edgebms.vocabulary import Contactor
 from hil.plant import faults as circuit
-from hil.plant.faults import Fault, draw_fault
+from hil.plant.fault import Fault
+from hil.plant.faults import draw_fault
 from hil.plant.interface import Commands, Measured, Truth
 from hil.plant_pybamm.compose import KINDS, MIX, Sensing, quantise
 from hil.plant_pybamm.sets import HEAT_S, CellSet, library
