@@ -1,5 +1,5 @@
 // The cells of one pack, or its probes, as a grid: colour and number say how far each departs from the middle one.
-import { element, exact, plain, words } from "./page.js";
+import { element, exact, plain, words } from "./text.js";
 
 const SHOWN = {
   voltage: { kind: "Cell", label: "Voltage", field: "voltage_v", unit: "V", least: 0.01, number: (d) => `${signed(d * 1000, 0)}`, step: "mV", factor: 1000 },

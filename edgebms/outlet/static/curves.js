@@ -1,5 +1,5 @@
 // Curves over the last minutes, drawn as SVG. A point is [at_ms, low_v, high_v, spread_v, low_c, high_c, current_a, soc].
-import { element, plain } from "./page.js";
+import { element, plain } from "./text.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const [AT, LOW_V, HIGH_V, SPREAD_V, LOW_C, HIGH_C, CURRENT, SOC] = Array(8).keys();

@@ -1,32 +1,13 @@
 // The status page: decisions come as server-sent events and are shown as they are. All text goes in as textContent.
 import { Cells } from "./cells.js";
 import { Curves } from "./curves.js";
+import { element, exact, plain, words } from "./text.js";
 
 const $ = (id) => document.getElementById(id);
 const SIGNS = { clear: "✓", unknown: "?", watch: "○", warning: "!", critical: "!!" };
 const STATES = { clear: "clear", unknown: "seen in part", watch: "watch", warning: "warning", critical: "critical" };
 
-export function element(name, text) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 const capital = (text) => text.slice(0, 1).toUpperCase() + text.slice(1);
-export const words = (code) => code.replaceAll("_", " ");
-
-// Four significant digits at least, all digits before the point, as `edgebms explain` has them.
-export function plain(value) {
-  const places = value === 0 ? 0 : Math.min(Math.max(3 - Math.floor(Math.log10(Math.abs(value))), 0), 6);
-  const text = value.toFixed(places);
-  const trimmed = text.includes(".") ? text.replace(/0+$/, "").replace(/\.$/, "") : text;
-  return trimmed === "-0" ? "0" : trimmed.replace("-", "−");
-}
-
-// The unrounded value stands beside what is shown; null stays null.
-export function exact(where, value) {
-  where.dataset.value = JSON.stringify(value);
-}
 
 function put(id, value, unit, place, factor = 1) {
   const where = $(id);
