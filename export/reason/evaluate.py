@@ -28,6 +28,8 @@ Singles = NDArray[np.float32]
 DOC = Path("docs") / "results-reasoning.md"
 BOUNDARY = (0.5, 2.0)
 """Times the departure that makes a fault detectable."""
+BESIDE = ("trees", "trees_of_halves", "trees_8", "student_fixed_8")
+"""Whose recall of each cause stands beside the student's."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -97,11 +99,12 @@ def run(args: argparse.Namespace) -> int:
             if other != "student_int8" and "student_int8" in heard[name]:
                 summary[-1 - list(reversed(heard[name])).index(other)] |= against(rows, heard[name]["student_int8"], said)
         summary += of_seeds([row for row in summary if row["set"] == name])
-        best = next((m for m in ("student_int8", "oracle", "trees") if m in heard[name]), None)
-        if best is not None:
-            causes += [
-                {"set": name, "method": best, "cause": cause} | told for cause, told in per_cause(rows, heard[name][best].cause).items()
-            ]
+        best = [m for m in ("student_int8", "oracle", *heard[name]) if m in heard[name]][:1]
+        causes += [
+            {"set": name, "method": method, "cause": cause} | told
+            for method in dict.fromkeys((*best, *(m for m in BESIDE if m in heard[name])))
+            for cause, told in per_cause(rows, heard[name][method].cause).items()
+        ]
     left_out += [f"method {method}: its files are missing" for method, say in sayers.items() if say is None]
     shares = majority(rows_by)
     sorts = {name: len(np.unique(rows[["card", "cells"]])) for name, rows in rows_by.items()}

@@ -32,16 +32,24 @@ def tables(
         ]
         out += ["|" + "---|" * len(COLUMNS)]
         out += ["| " + " | ".join(cell(row, column) for column in COLUMNS) + " |" for row in summary if row["set"] == name]
-        own = [row for row in causes if row["set"] == name]
-        if own:
-            out += ["", f"| cause ({own[0]['method']}) | n | detectable | recall | recall of the detectable |", "|---|---|---|---|---|"]
-            out += [
-                f"| {r['cause']} | {r['rows']} | {100 * r['detectable']:.0f} | {100 * r['recall']:.0f} | {100 * r['recall_detectable']:.0f} |"
-                for r in own
-            ]
+        out += recalls([row for row in causes if row["set"] == name])
     if left_out:
         out += ["", "Left out: " + "; ".join(left_out) + "."]
     return "\n".join(out) + "\n"
+
+
+def recalls(causes: list[dict[str, Any]]) -> list[str]:
+    """A row a cause: of the first method all, of each other one its recall."""
+    if not causes:
+        return []
+    of = {method: {r["cause"]: r for r in causes if r["method"] == method} for method in dict.fromkeys(r["method"] for r in causes)}
+    first, *others = of
+    out = ["", f"| cause ({first}) | n | detectable | recall | recall of the detectable |" + "".join(f" recall, {m} |" for m in others)]
+    out.append("|---|---|---|---|---|" + "---|" * len(others))
+    for cause, r in of[first].items():
+        told = (r["cause"], r["rows"], *(f"{100 * r[name]:.0f}" for name in ("detectable", "recall", "recall_detectable")))
+        out.append("| " + " | ".join(map(str, (*told, *(f"{100 * of[m][cause]['recall']:.0f}" for m in others)))) + " |")
+    return out
 
 
 def cell(row: dict[str, Any], column: str) -> str:
