@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 COLUMNS = (
@@ -46,10 +47,16 @@ def recalls(causes: list[dict[str, Any]]) -> list[str]:
     first, *others = of
     out = ["", f"| cause ({first}) | n | detectable | recall | recall of the detectable |" + "".join(f" recall, {m} |" for m in others)]
     out.append("|---|---|---|---|---|" + "---|" * len(others))
+    judged = any(r["detectable"] > 0 for cause, r in of[first].items() if cause != "healthy")  # by healthy twins; not every set has them
     for cause, r in of[first].items():
-        told = (r["cause"], r["rows"], *(f"{100 * r[name]:.0f}" for name in ("detectable", "recall", "recall_detectable")))
-        out.append("| " + " | ".join(map(str, (*told, *(f"{100 * of[m][cause]['recall']:.0f}" for m in others)))) + " |")
+        seen, found = (percent(r[name]) if judged else "-" for name in ("detectable", "recall_detectable"))
+        told = (r["cause"], str(r["rows"]), seen, percent(r["recall"]), found)
+        out.append("| " + " | ".join((*told, *(percent(of[m][cause]["recall"]) for m in others))) + " |")
     return out
+
+
+def percent(share: float) -> str:
+    return "-" if math.isnan(share) else f"{100 * share:.0f}"
 
 
 def cell(row: dict[str, Any], column: str) -> str:

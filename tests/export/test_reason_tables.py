@@ -25,5 +25,10 @@ def test_others_stand_beside_the_first() -> None:
     ]
 
 
+def test_without_healthy_twins_nobody_knows_what_can_be_detected() -> None:
+    rows = [told("student_int8", "healthy", 0.9) | {"detectable": 1.0}, told("student_int8", "venting", 0.8) | {"detectable": 0.0}]
+    assert recalls(rows)[-2:] == ["| healthy | 20 | - | 90 | - |", "| venting | 20 | - | 80 | - |"]
+
+
 def test_nobody_was_heard() -> None:
     assert recalls([]) == []
